@@ -1,4 +1,4 @@
-"""Attributes on G-buffers: interpolation over faces, texture look-ups, and the check that anything is seen."""
+"""Attributes on G-buffers: interpolation over faces, texture look-ups, and a check that something is seen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def interpolate(
 
 def interpolate_foreground(
     gbuffer: GBuffer, faces: Int[Tensor, "F 3"], attribute: Float[Tensor, "A C"]
-) -> tuple[Int[Tensor, P], Float[Tensor, "P C"]]:
+) -> tuple[Int[Tensor, "P"], Float[Tensor, "P C"]]:
     """The same for foreground pixels only: flat indices into N*H*W, and the mixed values there."""
     face_id = gbuffer.face_id.reshape(-1)
     pixels = (face_id >= 0).nonzero().squeeze(1)
@@ -85,5 +85,5 @@ def check_visible(gbuffer: GBuffer, rig: CameraRig) -> None:
             "cameras",
             ", ".join(rig.names),
             "no camera sees the body",
-            "Point the cameras at the body (metres, +Z up, OpenCV axes), or leave the rig out to use the default",
+            "Point them at the body (metres, +Z up, OpenCV axes), or leave the rig out to use the default",
         )

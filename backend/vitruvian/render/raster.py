@@ -12,7 +12,7 @@ from vitruvian.core.mesh import Mesh
 def rasterize(mesh: Mesh, rig: CameraRig, device: torch.device | str | None = None) -> GBuffer:
     """The G-buffer of `mesh` seen by every camera of `rig`, on `device` (default: the mesh's).
 
-    Kaolin on CUDA where it is installed, Embree ray casting otherwise. Both cast through pixel centres, see both
+    Kaolin on CUDA where it is installed, Embree ray casting otherwise. Both sample at pixel centres, see both
     sides of a face, and see nothing behind a camera. A rig that sees nothing gives an empty G-buffer:
     `gbuffer.check_visible` tells the user.
     """

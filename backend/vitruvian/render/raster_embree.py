@@ -9,7 +9,7 @@ from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from vitruvian.core.camera import CameraRig, project
+from vitruvian.core.camera import CameraRig
 from vitruvian.core.images import GBuffer
 from vitruvian.core.mesh import Mesh
 
@@ -49,17 +49,44 @@ def projected_boxes(mesh: Mesh, rig: CameraRig) -> Int[ndarray, "N 4"]:
     Empty where the body lies beside or behind the camera; the whole image where it reaches behind a
     perspective camera, whose projection means nothing there.
     """
-    pixels, z = project(mesh.vertices.detach().cpu().to(rig.K.dtype), rig)
-    size = torch.tensor([rig.width, rig.height], dtype=pixels.dtype)
+    T_cam_world = np.linalg.inv(rig.T_world_cam.double().numpy())[:, :3]
+    K = rig.K.double().numpy()
+    orthographic = rig.orthographic.numpy()
+    # Numpy, float32 and one product for all views: as torch operations this costs more than casting the rays.
+    vertices = mesh.vertices.detach().cpu().numpy().astype(np.float32)
+    pixel_from_world = (K @ T_cam_world).astype(np.float32)
+    pixel_from_world[orthographic] = _affine_projection(K[orthographic], T_cam_world[orthographic])
+    boxes = np.zeros((len(rig), 4), dtype=np.int64)
+    for view in range(len(rig)):
+        projected = pixel_from_world[view, :, :3] @ vertices.T + pixel_from_world[view, :, 3:]
+        boxes[view] = _pixel_window(projected, bool(orthographic[view]), rig.width, rig.height)
+    return boxes
+
+
+def _affine_projection(K: Float[ndarray, "M 3 3"], T_cam_world: Float[ndarray, "M 3 4"]) -> ndarray:
+    """World to (pixel x, pixel y, depth) of orthographic cameras, [M, 3, 4] float32."""
+    projection = np.zeros_like(T_cam_world)
+    projection[:, :2] = K[:, :2, :2] @ T_cam_world[:, :2]
+    projection[:, :2, 3] += K[:, :2, 2]
+    projection[:, 2] = T_cam_world[:, 2]
+    return projection.astype(np.float32)
+
+
+def _pixel_window(
+    projected: Float[ndarray, "3 V"], orthographic: bool, width: int, height: int
+) -> tuple[int, int, int, int]:
+    """Bounds of one view's projected vertices (divided by depth here where the camera is perspective)."""
+    z = projected[2]
+    if z.max() <= 0:
+        return 0, 0, 0, 0
+    if z.min() <= 1e-6 and not orthographic:
+        return 0, 0, width, height
+    xy = projected[:2] if orthographic else projected[:2] / z
     # Pixel i is hit when its centre i + 0.5 lies within the bounds; one pixel more forgives rounding.
-    low = (pixels.amin(1) - 1.5).ceil().clamp(min=0).minimum(size)
-    high = (pixels.amax(1) + 1.5).floor().clamp(min=0).minimum(size)
-    straddles = (z.amin(1) <= 1e-6) & ~rig.orthographic
-    low[straddles] = 0
-    high[straddles] = size
-    behind = z.amax(1) <= 0
-    high[behind] = low[behind]
-    return torch.cat([low, high], dim=1).to(torch.int64).numpy()
+    size = np.array([width, height])
+    low = np.clip(np.ceil(xy.min(axis=1) - 1.5), 0, size).astype(int)
+    high = np.clip(np.floor(xy.max(axis=1) + 1.5), 0, size).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def box_rays(
@@ -67,8 +94,8 @@ def box_rays(
 ) -> tuple[Float[ndarray, "P 3"], Float[ndarray, "P 3"]]:
     """Origins and directions of the rays through a window's pixel centres, row by row.
 
-    The rays of `core.camera.pixel_rays`, so ray length is camera depth; written out because rays are affine in
-    (x, y): two outer sums instead of a chain of image-sized products.
+    The rays of `core.camera.pixel_rays`, so ray length is camera depth; written out because rays are
+    affine in (x, y): two outer sums instead of a chain of image-sized products.
     """
     R = rig.T_world_cam[view, :3, :3].double().numpy()
     position = rig.T_world_cam[view, :3, 3].double().numpy()
@@ -90,7 +117,7 @@ def _outer_sum(rows: Float[ndarray, "H 3"], columns: Float[ndarray, "W 3"]) -> F
     return out.reshape(-1, 3)
 
 
-def _repeat(vector: Float[ndarray, 3], count: int) -> Float[ndarray, "P 3"]:
+def _repeat(vector: Float[ndarray, "3"], count: int) -> Float[ndarray, "P 3"]:
     out = np.empty((count, 3), dtype=np.float32)
     out[:] = vector
     return out

@@ -25,8 +25,8 @@ SIZE_RANGE = (16, 4096)
 def default_rig(mesh: Mesh, size: int = 256, views_per_ring: int = 8) -> CameraRig:
     """A full-body ring and an upper-body ring at the same azimuths, scaled to the body.
 
-    Angles and close-up framing follow MVHuman's release; the full-body distance is the smallest at which the whole
-    body, arms included, fits every view of the ring with a margin of 4 %.
+    Angles and close-up framing follow MVHuman's release; the full-body distance is the smallest at which the
+    whole body, arms included, fits every view of the ring with a margin of 4 %.
 
     Raises:
         UserError: if `size` is out of range.
@@ -63,7 +63,7 @@ def turntable_rig(mesh: Mesh, frames: int = 36, size: int = 256, elevation: floa
 
 
 def look_at(
-    position: Float[Tensor, 3], target: Float[Tensor, 3], up: Float[Tensor, 3]
+    position: Float[Tensor, "3"], target: Float[Tensor, "3"], up: Float[Tensor, "3"]
 ) -> Float[Tensor, "4 4"]:
     """`T_world_cam` of a camera at `position` whose +z points at `target` and whose image top is `up`.
 
@@ -109,7 +109,7 @@ def check_size(field: str, size: int) -> None:
         raise UserError(field, size, "is not a usable image size", f"Use {low} to {high} pixels")
 
 
-def ring_direction(azimuth: float, elevation: float) -> Float[Tensor, 3]:
+def ring_direction(azimuth: float, elevation: float) -> Float[Tensor, "3"]:
     """Unit vector from the body to a camera; azimuth 0 = in front (-Y), 90 = at the body's left (+X)."""
     a, e = math.radians(azimuth), math.radians(elevation)
     return torch.tensor([math.sin(a) * math.cos(e), -math.cos(a) * math.cos(e), math.sin(e)])
@@ -117,7 +117,7 @@ def ring_direction(azimuth: float, elevation: float) -> Float[Tensor, 3]:
 
 def _ring(
     mesh: Mesh,
-    target: Float[Tensor, 3],
+    target: Float[Tensor, "3"],
     azimuths: list[float],
     elevation: float,
     distance: float | None,
@@ -143,7 +143,7 @@ def _ring(
 
 
 def _fitting_distance(
-    points: Float[Tensor, "P 3"], target: Float[Tensor, 3], azimuths: list[float], elevation: float
+    points: Float[Tensor, "P 3"], target: Float[Tensor, "3"], azimuths: list[float], elevation: float
 ) -> float:
     """The smallest distance from `target` at which `points` project inside the margin in every view.
 

@@ -6,6 +6,7 @@ the colour of a pixel is a fair question.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -70,14 +71,22 @@ EYE_COLOURS: dict[str, RGB] = {
 
 def jittered(rgb: RGB, rng: np.random.Generator, difference: float = 3.0) -> RGB:
     """A colour near `rgb`: at most `difference` CIEDE2000 away, most often about half of that."""
-    lab = srgb_to_lab(torch.tensor(rgb, dtype=torch.float64))
-    offset = torch.from_numpy(rng.normal(size=3)) * difference * torch.tensor([1.0, 2.0, 2.0])
-    target = float(difference * rng.beta(2.0, 2.0))
-    for _ in range(4):  # CIEDE2000 is not linear in CIELAB: rescale until the difference is right
-        measured = float(ciede2000(lab, srgb_to_lab(lab_to_srgb(lab + offset))))
-        offset = offset * (target / max(measured, 1e-6)) if measured > target else offset
-    r, g, b = lab_to_srgb(lab + offset).tolist()
+    variants = _variants(rgb, difference)
+    r, g, b = variants[int(rng.integers(len(variants)))].tolist()
     return (r, g, b)
+
+
+@functools.cache
+def _variants(rgb: RGB, difference: float, count: int = 512) -> Float[Tensor, "N 3"]:
+    """Colours around `rgb`, drawn once: the difference formula is too slow for one colour at a time."""
+    rng = np.random.default_rng(0)
+    lab = srgb_to_lab(torch.tensor(rgb, dtype=torch.float64))
+    offset = torch.from_numpy(rng.normal(size=(count, 3)) * difference * np.array([1.0, 2.0, 2.0]))
+    target = torch.from_numpy(difference * rng.beta(2.0, 2.0, size=(count, 1)))
+    for _ in range(4):  # CIEDE2000 is not linear in CIELAB: rescale until the difference is right
+        measured = ciede2000(lab, srgb_to_lab(lab_to_srgb(lab + offset)))[:, None]
+        offset = offset * (target / measured.clamp_min(1e-6)).clamp_max(1.0)
+    return lab_to_srgb(lab + offset)
 
 
 def nearest_colour(rgb: Float[Tensor, "P 3"], palette: Mapping[str, RGB] = GARMENT_COLOURS) -> list[str]:

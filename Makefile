@@ -1,0 +1,48 @@
+# Each target sets up what it needs on a fresh clone, then runs. A second call is quick: the stamps say what is there.
+#   make demo      a textured human in out/demo
+#   make test      the tests (with what they need of Blender and of the glTF validator)
+#   make bench     speed and memory of each stage
+# Another Python, or another build of torch (a CUDA card, Kaolin): make demo PYTHON=/path/python3.11 TORCH="torch==2.12.1"
+
+PYTHON ?= python3.11
+# One pinned, tested version. pyproject.toml accepts the whole range that the code supports.
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+
+PROMPT := a woman with short black hair in a red striped shirt, blue jeans and white sneakers
+
+.PHONY: demo test bench setup setup-dev clean
+
+demo: setup
+	HF_HUB_OFFLINE=1 $(BIN)/vitruvian generate "$(PROMPT)" --out out/demo
+
+test: setup-dev
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: setup
+	HF_HUB_OFFLINE=1 $(BIN)/vitruvian bench
+
+setup: $(VENV)/.run-ready
+
+setup-dev: $(VENV)/.dev-ready .venv-blender/.ready node_modules/.ready
+
+$(VENV)/.run-ready: pyproject.toml scripts/setup_venv.sh
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" scripts/setup_venv.sh $(VENV)
+	touch $@
+
+$(VENV)/.dev-ready: $(VENV)/.run-ready
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+# The Cycles comparison renders in an environment of its own: Blender's module wants its own numpy.
+.venv-blender/.ready: scripts/setup_blender_env.sh
+	PYTHON="$(PYTHON)" scripts/setup_blender_env.sh
+	touch $@
+
+node_modules/.ready: scripts/setup_gltf_validator.sh
+	scripts/setup_gltf_validator.sh
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-blender node_modules

@@ -1,0 +1,71 @@
+"""`vitruvian`: the commands, and how each kind of failure is told."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from vitruvian import __version__
+from vitruvian.cli.generate import generate
+from vitruvian.core.errors import Cancelled, UserError
+
+EXIT_BAD_INPUT = 2
+EXIT_CANCELLED = 130
+
+app = typer.Typer(
+    name="vitruvian",
+    help="Give a body mesh a skin, clothes and hair from a sentence.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command()(generate)
+
+# typer ships its own copy of click in newer versions and imports the package in older ones; this finds the
+# base class of "wrong option", "missing argument" and the like in both.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vitruvian {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: list[str]) -> int:
+    """One call of the command line; returns the exit code (0 done, 2 bad input, 130 stopped by the user)."""
+    try:
+        return app(arguments or ["--help"], standalone_mode=False) or 0
+    except UserError as error:
+        return _fail(str(error))
+    except UsageError as error:
+        return _fail(f"{_one_line(error).rstrip('.')}. See `vitruvian COMMAND --help`")
+    except (Cancelled, KeyboardInterrupt, typer.Abort):
+        print("stopped: nothing was written", file=sys.stderr)
+        return EXIT_CANCELLED
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+
+
+def _one_line(error: Exception) -> str:
+    text = error.format_message() if hasattr(error, "format_message") else str(error)  # pyright: ignore
+    return " ".join(text.split())

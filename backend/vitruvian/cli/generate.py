@@ -1,0 +1,150 @@
+"""`vitruvian generate`: a sentence in, a textured human out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitruvian.job import GenerateJob, check_job, parse_body
+
+BODY = "The body"
+LOOK = "The look"
+QUALITY = "Quality and time"
+MACHINE = "Machine and files"
+
+
+def generate(
+    prompt: Annotated[
+        str, typer.Argument(help="The person in your own words: who, hair, each garment with its colour.")
+    ],
+    mesh: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own body (.glb, .gltf, .obj, .ply, or an SMPL/SMPL-X model file). "
+            "It comes back unchanged, with a texture. Without it, the built-in body is used.",
+            rich_help_panel=BODY,
+        ),
+    ] = None,
+    body: Annotated[
+        str,
+        typer.Option(
+            help="Shape of the built-in body as JSON, or a JSON file, each value from 0 to 1: "
+            """'{"gender": 0.2, "age": 0.6, "weight": 0.4}'.""",
+            rich_help_panel=BODY,
+            show_default=False,
+        ),
+    ] = "",
+    pose: Annotated[
+        str | None,
+        typer.Option(help="Pose of the built-in body: A, T, relaxed, walking, ... [A]", rich_help_panel=BODY),
+    ] = None,
+    negative: Annotated[
+        str, typer.Option(help="What you do not want to see.", rich_help_panel=LOOK, show_default=False)
+    ] = "",
+    seed: Annotated[
+        int,
+        typer.Option(
+            help="Another number gives another person for the same words; the same one, the same person.",
+            rich_help_panel=LOOK,
+        ),
+    ] = 0,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            help="How strictly to follow your words, 1 (loosely) to 30; too high looks overdone. [the method's own]",
+            rich_help_panel=LOOK,
+            show_default=False,
+        ),
+    ] = None,
+    reference: Annotated[
+        bool,
+        typer.Option(
+            help="Let every view look at the front close-up, so that all show one person.",
+            rich_help_panel=LOOK,
+        ),
+    ] = True,
+    prior: Annotated[
+        str,
+        typer.Option(
+            help="The image model that paints: mini (bundled, works offline), or a diffusers folder or hub name.",
+            rich_help_panel=LOOK,
+        ),
+    ] = "mini",
+    method: Annotated[
+        str, typer.Option(help="How the views are painted and joined.", rich_help_panel=LOOK)
+    ] = "mvhuman",
+    steps: Annotated[
+        int,
+        typer.Option(help="Painting steps: fewer are quicker, more are cleaner.", rich_help_panel=QUALITY),
+    ] = 20,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels across one painted view. [what the image model was trained on]",
+            rich_help_panel=QUALITY,
+            show_default=False,
+        ),
+    ] = None,
+    texture_size: Annotated[
+        int, typer.Option(help="Pixels across the texture, 512 to 4096.", rich_help_panel=QUALITY)
+    ] = 1024,
+    cameras: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own cameras as JSON (docs/cameras.md). Without it: 8 of the whole body, 8 of the upper body.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = None,
+    extra_views: Annotated[
+        int,
+        typer.Option(
+            help="Add this many cameras where the others see the body badly.", rich_help_panel=QUALITY
+        ),
+    ] = 0,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for the result. It appears only when everything is finished.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = Path("out/human"),
+    device: Annotated[
+        str,
+        typer.Option(help="auto, cpu, cuda, or one graphics card such as cuda:1.", rich_help_panel=MACHINE),
+    ] = "auto",
+) -> None:
+    """Paint a body from a description, from every side, and join the views into one texture.
+
+    The folder gets human.glb (opens in Blender), albedo.png, the painted views, a turntable and report.json.
+    """
+    job = GenerateJob(
+        prompt=prompt,
+        out=out,
+        mesh=mesh,
+        body=parse_body(body) if body.strip() else {},
+        pose=pose,
+        cameras=cameras,
+        extra_views=extra_views,
+        prior=prior,
+        negative=negative,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        size=size,
+        texture_size=texture_size,
+        method=method,
+        device=device,
+        reference=reference,
+    )
+    check_job(job)
+
+    from vitruvian.cli.progress import progress_report
+
+    with progress_report() as report:
+        from vitruvian.generation import run_job  # seconds of imports: the bars' Ctrl-C covers them
+
+        run_job(job, report)
+    print(os.path.join(out, "human.glb"))

@@ -208,7 +208,7 @@ def _sample_phenotype(rng: np.random.Generator, sex: str, age: str) -> dict[str,
         "muscle": float(rng.uniform(0.2, 0.85)),
         "weight": float(rng.uniform(0.12, 0.88)),
         "height": float(rng.uniform(0.2, 0.8)),
-        "proportions": float(rng.uniform(0.3, 1.0)),
+        "proportions": float(rng.uniform(0.0, 0.6)),
     }
 
 

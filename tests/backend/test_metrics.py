@@ -1,6 +1,5 @@
 """Laws of the metrics: identities, known distances, invariances."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -21,17 +20,10 @@ def test_psnr_looks_only_inside_the_mask():
     assert metrics.psnr(a, b) < 10
 
 
-def test_ciede2000_is_zero_only_for_the_same_colour():
-    red, blue = metrics.to_lab(np.array([[1.0, 0, 0]])), metrics.to_lab(np.array([[0, 0, 1.0]]))
-    assert metrics.ciede2000(red, red)[0] == 0
-    assert metrics.ciede2000(red, blue)[0] > 40
-
-
 def test_dominant_colour_of_stripes_is_the_ground_not_the_mixture():
     ground, stripe = [0.8, 0.1, 0.1], [1.0, 1.0, 1.0]
-    rgb = np.array([ground] * 6 + [stripe] * 4).repeat(50, axis=0)
-    found = metrics.dominant_colour(rgb)
-    assert metrics.ciede2000(found, metrics.to_lab(np.array([ground]))[0]) < 1
+    rgb = torch.tensor([ground] * 6 + [stripe] * 4).repeat(50, 1)
+    assert torch.allclose(metrics.dominant_colour(rgb), torch.tensor(ground), atol=5e-3)
 
 
 def test_laplacian_energy_falls_with_blur_and_ignores_the_silhouette():

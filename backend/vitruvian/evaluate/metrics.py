@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
+
+from vitruvian.core.colour import lab_to_srgb, srgb_to_lab
 
 
 def psnr(
@@ -18,20 +18,8 @@ def psnr(
     return float(-10.0 * torch.log10(error.clamp_min(1e-10)))
 
 
-def to_lab(rgb: Float[np.ndarray, "P 3"]) -> Float[np.ndarray, "P 3"]:
-    """CIELAB (D65, 2 degrees) of sRGB colours."""
-    return np.asarray(rgb2lab(np.asarray(rgb, dtype=np.float64)[None])[0])
-
-
-def ciede2000(lab_a: Float[np.ndarray, "*S 3"], lab_b: Float[np.ndarray, "*S 3"]) -> Float[np.ndarray, "*S"]:
-    """Colour difference CIEDE2000; 1 is just noticeable, above 10 another colour at a glance."""
-    return np.asarray(deltaE_ciede2000(lab_a, lab_b))
-
-
-def dominant_colour(
-    rgb: Float[np.ndarray, "P 3"], radius: float = 9.0, samples: int = 600
-) -> Float[np.ndarray, "3"]:
-    """The CIELAB colour that most pixels are near to: the mean around the densest point.
+def dominant_colour(rgb: Float[Tensor, "P 3"], radius: float = 9.0, samples: int = 600) -> Float[Tensor, "3"]:
+    """The sRGB colour that most pixels are near to: the mean around the densest point of CIELAB.
 
     A mean or a median of a striped garment is a colour that appears nowhere on it; the mode is its ground.
 
@@ -44,10 +32,10 @@ def dominant_colour(
     """
     if len(rgb) == 0:
         raise ValueError("dominant_colour needs at least one pixel")
-    lab = to_lab(rgb[np.linspace(0, len(rgb) - 1, min(samples, len(rgb))).astype(int)])
-    distance = np.linalg.norm(lab[:, None] - lab[None], axis=-1)
-    densest = int((distance < radius).sum(axis=1).argmax())
-    return lab[distance[densest] < radius].mean(axis=0)
+    chosen = rgb[torch.linspace(0, len(rgb) - 1, min(samples, len(rgb))).long()]
+    lab = srgb_to_lab(chosen)
+    near = torch.cdist(lab, lab) < radius
+    return lab_to_srgb(lab[near[near.sum(dim=1).argmax()]].mean(dim=0))
 
 
 def laplacian_energy(images: Float[Tensor, "N 3 H W"], mask: Bool[Tensor, "N H W"]) -> float:
@@ -68,7 +56,11 @@ def erode(mask: Bool[Tensor, "N H W"], pixels: int) -> Bool[Tensor, "N H W"]:
 
 
 def patches(
-    images: Float[Tensor, "N 3 H W"], mask: Bool[Tensor, "N H W"], size: int = 7, count: int = 8192, seed: int = 0
+    images: Float[Tensor, "N 3 H W"],
+    mask: Bool[Tensor, "N H W"],
+    size: int = 7,
+    count: int = 8192,
+    seed: int = 0,
 ) -> Float[Tensor, "K D"]:
     """At most `count` random `size` x `size` patches whose centre lies well inside `mask`, flattened."""
     centres = erode(mask, size // 2).nonzero()
@@ -94,5 +86,7 @@ def sliced_wasserstein(
     if a.shape != b.shape:
         raise ValueError(f"point sets differ: {tuple(a.shape)} and {tuple(b.shape)}")
     generator = torch.Generator().manual_seed(seed)
-    directions = torch.nn.functional.normalize(torch.randn(a.shape[1], projections, generator=generator), dim=0)
+    directions = torch.nn.functional.normalize(
+        torch.randn(a.shape[1], projections, generator=generator), dim=0
+    )
     return float(((a @ directions).sort(dim=0).values - (b @ directions).sort(dim=0).values).abs().mean())

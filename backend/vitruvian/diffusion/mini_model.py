@@ -1,0 +1,187 @@
+"""The architecture of the bundled prior: Stable Diffusion's parts, made small, in diffusers' own classes.
+
+What differs from Stable Diffusion 1.5 besides width: 8 latent channels instead of 4, v-prediction with zero
+terminal SNR, a text encoder that is trained along, and ControlNets without cross-attention (geometry does
+not depend on the prompt; they see the body, the UNet reads the text).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+IMAGE_SIZE = 256
+MAX_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class MiniShape:
+    """Widths of every part; the defaults are the bundled prior's, tests use smaller ones."""
+
+    vae_channels: tuple[int, ...] = (16, 32, 64, 128)
+    latent_channels: int = 8
+    vae_groups: int = 4
+    """Few groups: GroupNorm over groups of one channel would take away the image's mean, and so its hue."""
+    text_width: int = 192
+    text_layers: int = 4
+    text_heads: int = 6
+    unet_channels: tuple[int, int, int] = (64, 128, 160)
+    unet_heads: tuple[int, int, int] = (2, 4, 5)
+    unet_groups: int = 16
+    hint_channels: tuple[int, ...] = (8, 16, 32, 64)
+    image_size: int = IMAGE_SIZE
+
+    @property
+    def latent_size(self) -> int:
+        return self.image_size // 2 ** (len(self.vae_channels) - 1)
+
+
+def build_vae(shape: MiniShape) -> AutoencoderKL:
+    """An autoencoder that halves the image once per level but the last (8x for four levels)."""
+    levels = len(shape.vae_channels)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=shape.vae_channels,
+        layers_per_block=1,
+        latent_channels=shape.latent_channels,
+        norm_num_groups=shape.vae_groups,
+        sample_size=shape.image_size,
+        mid_block_add_attention=False,
+    )
+
+
+def build_text_encoder(shape: MiniShape, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """A CLIP text transformer; `pad` is `<|endoftext|>` as in Stable Diffusion."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.text_width,
+        intermediate_size=4 * shape.text_width,
+        projection_dim=shape.text_width,
+        num_hidden_layers=shape.text_layers,
+        num_attention_heads=shape.text_heads,
+        max_position_embeddings=MAX_TOKENS,
+        hidden_act="quick_gelu",
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+def build_unet(shape: MiniShape) -> UNet2DConditionModel:
+    """Cross-attention at the two coarser resolutions only."""
+    return UNet2DConditionModel(
+        sample_size=shape.latent_size,
+        in_channels=shape.latent_channels,
+        out_channels=shape.latent_channels,
+        block_out_channels=shape.unet_channels,
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=shape.text_width,
+        attention_head_dim=shape.unet_heads,  # the number of heads, whatever diffusers' name says
+        norm_num_groups=shape.unet_groups,
+    )
+
+
+def build_controlnet(shape: MiniShape, unet: UNet2DConditionModel) -> ControlNetModel:
+    """A ControlNet for `unet` whose blocks have no cross-attention; starts from the UNet's weights where it can."""
+    controlnet = ControlNetModel(
+        in_channels=shape.latent_channels,
+        conditioning_channels=3,
+        down_block_types=("DownBlock2D",) * 3,
+        mid_block_type="UNetMidBlock2D",
+        block_out_channels=shape.unet_channels,
+        layers_per_block=1,
+        norm_num_groups=shape.unet_groups,
+        cross_attention_dim=shape.text_width,
+        attention_head_dim=shape.unet_heads,
+        conditioning_embedding_out_channels=shape.hint_channels,
+    )
+    shared = {name: value for name, value in unet.state_dict().items() if _fits(name, value, controlnet)}
+    controlnet.load_state_dict(shared, strict=False)
+    return controlnet
+
+
+def build_scheduler() -> DDIMScheduler:
+    """Cosine schedule with zero terminal SNR: the last step is pure noise, so the layout comes from the prompt."""
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
+
+
+def _fits(name: str, value: torch.Tensor, module: nn.Module) -> bool:
+    own = module.state_dict().get(name)
+    return own is not None and own.shape == value.shape
+
+
+def save_part(module: Any, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
+    """Write one part in diffusers' layout, half precision, replacing `folder` in one move.
+
+    Args:
+        module: a diffusers or transformers model, a tokenizer or a scheduler.
+        folder: e.g. `OUT/unet`; its parent is made.
+        state: weights to save in place of the module's own (its moving average).
+    """
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    if isinstance(module, nn.Module):
+        source = module.state_dict() if state is None else state
+        half = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in source.items()}
+        clone = (
+            type(module).from_config(module.config)
+            if hasattr(module, "from_config")
+            else type(module)(module.config)
+        )  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        clone.half().load_state_dict(half)
+        clone.save_pretrained(fresh, safe_serialization=True)
+    else:
+        module.save_pretrained(fresh)
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(fresh, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def save_index(folder: Path, card: dict[str, Any]) -> None:
+    """Write `model_index.json` (Stable Diffusion's pipeline with ControlNets) and our card `prior.json`."""
+    index = {
+        "_class_name": "StableDiffusionControlNetPipeline",
+        "_diffusers_version": "0.35.0",
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "controlnet_depth": ["diffusers", "ControlNetModel"],
+        "controlnet_normal": ["diffusers", "ControlNetModel"],
+        "safety_checker": [None, None],
+        "feature_extractor": [None, None],
+        "requires_safety_checker": False,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (("model_index.json", index), ("prior.json", card)):
+        fresh = folder / (name + ".new")
+        fresh.write_text(json.dumps(content, indent=2) + "\n")
+        os.replace(fresh, folder / name)

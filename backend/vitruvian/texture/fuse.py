@@ -1,0 +1,140 @@
+"""Bringing views together: inside the sampling loop, and into a texture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vitruvian.core.camera import CameraRig
+from vitruvian.core.images import GBuffer, Texture, ViewSet
+from vitruvian.core.mesh import Mesh
+from vitruvian.render.gbuffer import render_texture
+from vitruvian.texture.blend import Gather, Shares
+from vitruvian.texture.fill import fill_holes, pad_islands
+from vitruvian.texture.project import SurfaceViews, find_sightings, flatten_pyramid, pyramid, surface_views
+from vitruvian.texture.texels import TexelMap, check_texture_size, texel_map
+
+_TEXELS_AT_ONCE = 1_200_000
+"""Texels looked up together; bounds the memory at large sizes."""
+_TEXELS_KEPT = 3_000_000
+"""Up to here the look-ups are kept between passes; beyond, they are worked out again to save memory."""
+
+
+class TextureFuser:
+    """Consensus of all views on the surface, shown to every view again.
+
+    Each point of the surface has one colour: the weighted mean of the views that see it. It is evaluated at
+    the surface point behind every pixel, so it closes loops as a texture does, but a view's own pixels are
+    read without any resampling; a UV texture in between would blur them twice. All geometry is worked out
+    here, once; a call is one sparse product.
+    """
+
+    def __init__(self, mesh: Mesh, rig: CameraRig, gbuffer: GBuffer) -> None:
+        self._chain = pyramid(surface_views(mesh, rig, gbuffer))
+        self._mask = gbuffer.mask
+        views = self._chain[0]
+        footprint = _pixel_footprints(views)
+        self._sightings = find_sightings(
+            views.position[self._mask], views.normal[self._mask], self._chain, footprint[self._mask]
+        )
+        self._shares = Shares(self._sightings, rig)
+        self._gather = Gather(self._sightings, self._chain)
+        self._support = torch.zeros(self._mask.shape, dtype=torch.long, device=self._mask.device)
+        self._support[self._mask] = self._shares.count_good()
+        self._seen = self._support[self._mask] > 0
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Float[Tensor, "N 3 H W"], power: float = 4.0
+    ) -> tuple[Float[Tensor, "N 3 H W"], Int[Tensor, "N H W"]]:
+        """Fuse one set of images.
+
+        Args:
+            images: one per camera of the rig, any range.
+            power: exponent of the viewing angle's cosine; 0 averages, 6 nearly picks the best view.
+
+        Returns:
+            The fused images (pixels of the background, or edge-on to every view, as they came), and the number of views that see each pixel's
+            surface well (0 for the pixels left as they came).
+        """
+        colours = self._gather(flatten_pyramid(images.float(), self._chain), self._shares(power))
+        fused = images.permute(0, 2, 3, 1).clone()
+        fused[self._support > 0] = colours[self._seen].to(images.dtype)
+        return fused.permute(0, 3, 1, 2).contiguous(), self._support
+
+
+def _pixel_footprints(views: SurfaceViews) -> Float[Tensor, "N H W"]:
+    """Metres across one pixel at the depth of what it shows."""
+    focal = (views.rig.K[:, 0, 0] * views.rig.K[:, 1, 1]).sqrt()[:, None, None]
+    return (
+        torch.where(views.rig.orthographic[:, None, None], torch.ones_like(views.depth), views.depth) / focal
+    )
+
+
+@torch.no_grad()
+def fuse(views: ViewSet, mesh: Mesh, size: int, power: float = 6.0, sharpen: int = 2) -> Texture:
+    """Bake the views into one texture.
+
+    Each texel reads the views that see it (inverse sampling), weighted by cos^power and by how far they can be
+    trusted there; what no view saw is filled from the surface around it. Then the texture is drawn into the
+    views, and what is missing is baked on top, `sharpen` times: linear interpolation into the texture and back
+    would blur otherwise.
+
+    Raises:
+        UserError: for a mesh without UVs or a size we do not bake.
+    """
+    check_texture_size(size)
+    texels = texel_map(mesh, size)
+    bake = _Bake(texels, mesh, views, power)
+    colours, coverage = bake(views.images.float())
+    seen = coverage > 0
+    for _ in range(sharpen):
+        drawn = render_texture(mesh, views.gbuffer, _padded(texels, colours, seen))
+        missing, _ = bake((views.images - drawn) * views.gbuffer.mask[:, None])
+        colours = (colours + missing).clamp(0.0, 1.0)
+    colours = fill_holes(colours.clamp(0.0, 1.0), seen, texels.position, texels.normal)
+    inside = texels.inside_image
+    return Texture(
+        albedo=_padded(texels, colours, torch.ones_like(seen)),
+        coverage=texels.image(coverage[:, None])[0] * inside,
+        inside=inside,
+    )
+
+
+def _padded(
+    texels: TexelMap, colours: Float[Tensor, "P 3"], known: Bool[Tensor, "P"]
+) -> Float[Tensor, "3 S S"]:
+    """The texels that are known as an image, continued over everything else."""
+    flat = torch.zeros(texels.size**2, dtype=torch.bool, device=colours.device)
+    flat[texels.index[known]] = True
+    return pad_islands(texels.image(colours), flat.reshape(texels.size, texels.size))
+
+
+class _Bake:
+    """Reads images at the texels; what sees what is worked out once."""
+
+    def __init__(self, texels: TexelMap, mesh: Mesh, views: ViewSet, power: float) -> None:
+        self._texels, self._rig, self._power = texels, views.rig, power
+        self._chain = pyramid(surface_views(mesh, views.rig, views.gbuffer))
+        self._kept = list(self._parts()) if len(texels.index) <= _TEXELS_KEPT else None
+
+    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P"]]:
+        """Colour of each texel (0 where no view sees it), and how well it is seen (0 to 1)."""
+        pixels = flatten_pyramid(images, self._chain)
+        parts = self._kept if self._kept is not None else self._parts()
+        colours, coverage = zip(
+            *((gather(pixels, share), seen) for gather, share, seen in parts), strict=True
+        )
+        return torch.cat(colours), torch.cat(coverage)
+
+    def _parts(self) -> Iterator[tuple[Gather, Float[Tensor, "S"], Float[Tensor, "B"]]]:
+        """Gather, shares and coverage of one batch of texels after the other."""
+        t = self._texels
+        for start in range(0, len(t.index), _TEXELS_AT_ONCE):
+            part = slice(start, start + _TEXELS_AT_ONCE)
+            sightings = find_sightings(t.position[part], t.normal[part], self._chain, t.footprint[part])
+            shares = Shares(sightings, self._rig)
+            yield Gather(sightings, self._chain), shares(self._power), shares.coverage()

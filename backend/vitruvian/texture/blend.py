@@ -44,7 +44,7 @@ class Shares:
         return best.scatter_reduce_(0, s.point, (self.quality * s.cosine).clamp_min(POOR), "amax")
 
     def _left_by_closeups(self, rig: CameraRig) -> Float[Tensor, "S"]:
-        """What views of a higher rank leave to each sighting: 1 where there are none, fading where they begin."""
+        """What views of a higher rank leave to each sighting: 1 where there are none, fading in between."""
         s = self._sightings
         rank = torch.tensor([RANK[kind] for kind in rig.kinds], device=s.view.device)[s.view]
         claim = s.clear * smoothstep((s.cosine - 0.25) / 0.3)
@@ -57,7 +57,7 @@ class Shares:
 
 
 class Gather:
-    """The sparse matrix that takes pixels to points; its pattern is fixed, its values change with the shares."""
+    """The sparse matrix that takes pixels to points; its pattern is fixed, its values are the shares."""
 
     def __init__(self, sightings: Sightings, chain: list[SurfaceViews]) -> None:
         per_point = torch.bincount(sightings.point, minlength=sightings.points) * 4

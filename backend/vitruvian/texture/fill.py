@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 _NEIGHBOURS = 32
@@ -35,7 +35,7 @@ def fill_holes(
     seeds = seen.nonzero().squeeze(1)
     seeds = seeds[:: max(1, len(seeds) // _MOST_SEEDS)]
     holes = (~seen).nonzero().squeeze(1)
-    tree = cKDTree(position[seeds].cpu().numpy())
+    tree = KDTree(position[seeds].cpu().numpy())
     k = min(_NEIGHBOURS, len(seeds))
     distance, nearest = tree.query(position[holes].cpu().numpy(), k=k, workers=-1)
     near = seeds[torch.from_numpy(np.asarray(nearest).reshape(-1, k)).to(seeds.device)]
@@ -50,8 +50,6 @@ def pad_islands(image: Float[Tensor, "C S S"], known: Bool[Tensor, "S S"]) -> Fl
     """Continue the islands' colours outwards by the nearest known texel, so that no lookup reads the gaps."""
     if not bool(known.any()) or bool(known.all()):
         return image
-    _, (rows, columns) = distance_transform_edt(~known.cpu().numpy(), return_indices=True)
-    rows, columns = (
-        torch.from_numpy(np.asarray(i, dtype=np.int64)).to(image.device) for i in (rows, columns)
-    )
+    nearest = distance_transform_edt(~known.cpu().numpy(), return_distances=False, return_indices=True)
+    rows, columns = torch.from_numpy(np.asarray(nearest, dtype=np.int64)).to(image.device)
     return image[:, rows, columns]

@@ -57,8 +57,8 @@ class TextureFuser:
             power: exponent of the viewing angle's cosine; 0 averages, 6 nearly picks the best view.
 
         Returns:
-            The fused images (pixels of the background, or edge-on to every view, as they came), and the number of views that see each pixel's
-            surface well (0 for the pixels left as they came).
+            The fused images, and the number of views that see each pixel's surface well. It is 0 for pixels
+            left as they came: the background, and what is edge-on to every view.
         """
         colours = self._gather(flatten_pyramid(images.float(), self._chain), self._shares(power))
         fused = images.permute(0, 2, 3, 1).clone()
@@ -69,19 +69,18 @@ class TextureFuser:
 def _pixel_footprints(views: SurfaceViews) -> Float[Tensor, "N H W"]:
     """Metres across one pixel at the depth of what it shows."""
     focal = (views.rig.K[:, 0, 0] * views.rig.K[:, 1, 1]).sqrt()[:, None, None]
-    return (
-        torch.where(views.rig.orthographic[:, None, None], torch.ones_like(views.depth), views.depth) / focal
-    )
+    parallel = views.rig.orthographic[:, None, None]
+    return torch.where(parallel, torch.ones_like(views.depth), views.depth) / focal
 
 
 @torch.no_grad()
 def fuse(views: ViewSet, mesh: Mesh, size: int, power: float = 6.0, sharpen: int = 2) -> Texture:
     """Bake the views into one texture.
 
-    Each texel reads the views that see it (inverse sampling), weighted by cos^power and by how far they can be
-    trusted there; what no view saw is filled from the surface around it. Then the texture is drawn into the
-    views, and what is missing is baked on top, `sharpen` times: linear interpolation into the texture and back
-    would blur otherwise.
+    Each texel reads the views that see it (inverse sampling), weighted by cos^power and by how far they can
+    be trusted there; what no view saw is filled from the surface around it. Then the texture is drawn into
+    the views, and what is missing is baked on top, `sharpen` times: linear interpolation into the texture
+    and back would blur otherwise.
 
     Raises:
         UserError: for a mesh without UVs or a size we do not bake.

@@ -1,9 +1,9 @@
 """Which views see a point of the surface, at which pixels, and how well.
 
 Everything here depends on geometry alone: it is worked out once, and reused for every set of images.
-Rules (research: method_multiview.md, sections 4.1 and 5): a depth test relative to the pixel's footprint and
-slope, normals that agree, no pixels near silhouettes or depth edges (their colours mix two surfaces), a cut at
-grazing angles, close-ups before full-body views with feathered borders.
+Rules (research: method_multiview.md, sections 4.1 and 5): a depth test relative to the pixel's footprint
+and slope, normals that agree, no pixels near silhouettes or depth edges (their colours mix two surfaces), a
+cut at grazing angles, close-ups before full-body views with feathered borders.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _seen_by(
 def _bilinear_taps(
     pixel: Float[Tensor, "P 2"], height: int, width: int
 ) -> tuple[Int[Tensor, "P 4"], Int[Tensor, "P 4"], Float[Tensor, "P 4"]]:
-    """Rows, columns and weights of the four pixels around a position (centres at +0.5; clamped at borders)."""
+    """Rows, columns and weights of the four pixels around a position (centres at +0.5)."""
     corner = (pixel - 0.5).floor()
     fx, fy = ((pixel - 0.5) - corner).unbind(-1)
     x, y = corner.long().unbind(-1)
@@ -245,7 +245,7 @@ def _slope_and_footprint(views: SurfaceViews) -> tuple[Float[Tensor, "N H W"], F
 
 def _halved(views: SurfaceViews) -> SurfaceViews:
     """The views at half resolution; pixels average the surface's pixels below them."""
-    n, height, width = views.mask.shape
+    height, width = views.mask.shape[1:]
     scale = torch.tensor([0.5, 0.5, 1.0], device=views.mask.device)[None, :, None]
     rig = replace(views.rig, K=views.rig.K * scale, width=width // 2, height=height // 2)
     stacked = torch.cat(

@@ -100,7 +100,7 @@ def _texel_coordinates(uvs: Float[Tensor, "T 2"], size: int) -> Float[Tensor, "T
 
 
 def _rasterise(corners: Float[Tensor, "F 3 2"], size: int) -> tuple[Int[Tensor, "SS"], Float[Tensor, "SS"]]:
-    """Per texel: the triangle it belongs to (-1: none) and how far inside its border the centre lies, texels."""
+    """Per texel: the triangle it belongs to (-1: none) and how far inside its border it lies, texels."""
     device = corners.device
     low = (corners.amin(1) - 1.5).ceil().long().clamp(0, size)
     high = (corners.amax(1) + 0.5).floor().long().clamp(-1, size - 1)
@@ -131,7 +131,7 @@ def _claim_texels(
     owner: Int[Tensor, "SS"],
     best: Float[Tensor, "SS"],
 ) -> None:
-    """Give each texel in the boxes around `faces` to the face it lies deepest in; updates `owner` and `best`."""
+    """Give each texel around `faces` to the face it lies deepest in; updates `owner` and `best`."""
     repeats = counts[faces]
     face = faces.repeat_interleave(repeats)
     starts = repeats.cumsum(0) - repeats

@@ -7,9 +7,10 @@ world-aligned axes (Anny's "local-ref"), linear blend skinning. A few millisecon
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vitruvian.body.anny_arrays import PHENOTYPES, AnnyArrays, anny_model, blendshape_coefficients
@@ -24,7 +25,7 @@ from vitruvian.body.kinematics import (
 )
 from vitruvian.body.poses import joint_rotations_of
 from vitruvian.body.regions import label_regions
-from vitruvian.body.skeleton import keypoints_of
+from vitruvian.body.skeleton import face_vertices, keypoints_of
 from vitruvian.core.errors import UserError
 from vitruvian.core.mesh import Mesh, Rig
 
@@ -77,7 +78,24 @@ def pose_body(arrays: AnnyArrays, phenotype: Mapping[str, float], joint_rotation
         weights=arrays.weights,
     )
     mesh = Mesh(vertices + shift, arrays.faces, arrays.uvs, arrays.uv_faces, rig, "anny")
-    return Body(mesh, keypoints_of(mesh), label_regions(rig))
+    regions, face = _labels(arrays)
+    return Body(mesh, keypoints_of(mesh, face), regions)
+
+
+@lru_cache(maxsize=2)
+def _labels(arrays: AnnyArrays) -> tuple[Int[Tensor, "V"], dict[str, int]]:
+    """Region of each vertex, and the vertices that stand for nose and ears; the mean body's, good for all."""
+    T = torch.eye(4).repeat(len(arrays.joint_names), 1, 1)
+    rig = Rig(
+        joint_names=arrays.joint_names,
+        joint_parents=arrays.joint_parents,
+        T_world_joint=T,
+        T_rest_joint=T,
+        rest_vertices=arrays.template_vertices,
+        weight_joints=arrays.weight_joints,
+        weights=arrays.weights,
+    )
+    return label_regions(rig), face_vertices(rig)
 
 
 def check_phenotype(phenotype: Mapping[str, float]) -> dict[str, float]:

@@ -18,8 +18,8 @@ class Body:
     mesh: Mesh
     """Posed; metres, +Z up, facing -Y. `mesh.rig` holds the rest pose, the joints and the weights."""
     keypoints: Float[Tensor, "18 3"] | None = None
-    """World positions in OpenPose-18 order (`skeleton.KEYPOINT_NAMES`), metres; NaN where unknown. None without
-    a skeleton."""
+    """World positions in OpenPose-18 order (`skeleton.KEYPOINT_NAMES`), metres; NaN where unknown.
+    None without a skeleton."""
     regions: Int[Tensor, "V"] | None = None
     """Index into `regions.REGIONS` per vertex; None without a rig."""
     uv_report: list[str] = field(default_factory=list)

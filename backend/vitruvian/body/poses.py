@@ -41,8 +41,8 @@ class _Pose:
     aims: Mapping[str, Vector] = field(default_factory=dict)
     """World direction of the limb from a joint of `_SEGMENT_ENDS` on: +x body's left, +y back, +z up."""
     world: Mapping[str, Vector] = field(default_factory=dict)
-    """Axis-angle, degrees, of a joint against its reference orientation, whatever its parents do: keeps feet flat
-    and heads upright."""
+    """Axis-angle, degrees, of a joint against its reference orientation, whatever its parents do:
+    keeps feet flat and heads upright."""
     turns: Mapping[str, Vector] = field(default_factory=dict)
     """Axis-angle, degrees, of a joint in its parent's frame."""
 
@@ -162,7 +162,10 @@ def _resolve(arrays: AnnyArrays, pose: str) -> dict[str, Vector]:
 
 
 def _both_sides(part: Mapping[str, Vector], names: tuple[str, ...], rotation: bool) -> dict[str, Vector]:
-    """Sides written out; a direction mirrors as (-x, y, z), a rotation as (x, -y, -z). A side's own entry wins."""
+    """Sides written out: a direction mirrors as (-x, y, z), a rotation as (x, -y, -z).
+
+    A side's own entry wins.
+    """
     written = {name: vector for name, vector in part.items() if name in names}
     for name, (x, y, z) in part.items():
         if name not in names:

@@ -1,4 +1,4 @@
-"""ControlNet conditions: what the models are told about the body's shape, as pictures. DESIGN.md section 5."""
+"""ControlNet conditions: what the models are told about the body's shape and pose, as pictures."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def render_conditions(
 def depth_condition(gbuffer: GBuffer, orthographic: Bool[Tensor, "N"]) -> Float[Tensor, "N 3 H W"]:
     """Inverse depth, stretched per view so that the nearest point is 1 and the farthest 0; background 0.
 
-    An orthographic camera has no distance to invert: there depth itself is flipped, which is the limit of inverse
+    An orthographic camera has no distance to invert: there depth itself is flipped, the limit of inverse
     depth for a perspective camera that moves away.
     """
     z, mask = gbuffer.depth, gbuffer.mask

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import warnings
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -56,8 +57,8 @@ def visible_keypoints(
 ) -> Bool[Tensor, "N 18"]:
     """Which points each camera sees: known, in front of it, inside the image, and not behind the body.
 
-    Nose and eyes also have to be on the side of the head that faces the camera. Tolerances scale with nothing: they
-    are thicknesses of an adult, generous for a child.
+    Nose and eyes also have to be on the side of the head that faces the camera. Tolerances are those of an adult
+    and generous for a child.
     """
     keypoints = keypoints.to(rig.K)
     known = torch.isfinite(keypoints).all(dim=-1)
@@ -115,8 +116,8 @@ def _draw_view(
 def _controlnet_aux_drawing() -> ModuleType:
     """controlnet-aux's `open_pose.util`, loaded without running the package's `__init__` files.
 
-    Those import every detector, and with them torchvision, timm and mediapipe, for which a drawing has no use. A
-    module object with the folder as its search path stands in for the package; the files are the package's own.
+    Those import every detector, and with them torchvision, timm and mediapipe, for which a drawing has no use.
+    A module object with the folder as its search path stands in for the package; the files are its own.
     """
     spec = importlib.util.find_spec("controlnet_aux")
     has_opencv = importlib.util.find_spec("cv2") is not None
@@ -130,4 +131,7 @@ def _controlnet_aux_drawing() -> ModuleType:
     package = ModuleType("_controlnet_aux_open_pose")
     package.__path__ = [str(Path(spec.submodule_search_locations[0]) / "open_pose")]
     sys.modules[package.__name__] = package
-    return importlib.import_module(f"{package.__name__}.util")
+    with warnings.catch_warnings():
+        # Its detector, imported on the way, takes a SciPy function by a deprecated name.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return importlib.import_module(f"{package.__name__}.util")

@@ -17,7 +17,7 @@ from vitruvian.core.images import GBuffer
 from vitruvian.core.mesh import Mesh
 
 NEAR = 1e-4
-"""Metres; faces with a corner nearer to a perspective camera than this, or behind any camera, are not drawn."""
+"""Metres in front of a camera; a face with a corner nearer than this, or behind, is not drawn."""
 
 
 @cache
@@ -33,7 +33,8 @@ def available() -> bool:
 def rasterize(mesh: Mesh, rig: CameraRig) -> GBuffer:
     """The G-buffer of `mesh` seen by every camera of `rig`; both on the same CUDA device.
 
-    Vertices are projected here and not by Kaolin, so orthographic cameras, skew and off-centre principal points work.
+    Vertices are projected here and not by Kaolin, so orthographic cameras, skew and off-centre principal
+    points work.
     """
     pixels, z = project(mesh.vertices.detach(), rig)
     size = torch.tensor([rig.width, rig.height], dtype=pixels.dtype, device=pixels.device)

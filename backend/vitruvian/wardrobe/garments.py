@@ -1,0 +1,290 @@
+"""Garments that follow the body: tops, trousers, jackets, belts, each a lifted part of the body's surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from vitruvian.wardrobe.anatomy import Anatomy, apply, similarity
+from vitruvian.wardrobe.cloth import (
+    Cut,
+    Piece,
+    Surface,
+    border_edges,
+    cut_out,
+    lift,
+    smooth_heights,
+    with_rim,
+    wrapped_uv,
+)
+from vitruvian.wardrobe.records import BELT, BOTTOM, DRESS, OUTER, TOP, Geometry
+
+WAIST, ANKLE = 0.615, 0.045
+"""Where hems 0 and 1 lie on the mean body at rest (shares of its height)."""
+
+
+@dataclass
+class Wearer:
+    """What garments are put on: the body so far, and which of its skin is out of sight."""
+
+    body: Anatomy
+    surface: Surface
+    hidden: Float[ndarray, "V"]
+    """How deep under cloth each vertex is, in shares of the height; above `DEEP` its skin is left out."""
+    rng: np.random.Generator
+
+    def hide(self, inside: Float[ndarray, "V"]) -> None:
+        np.maximum(self.hidden, inside, out=self.hidden)
+
+
+DEEP = 0.016
+
+
+def hem_height(hem: float) -> float:
+    """A hem in [0 waist, 1 ankle] as a height on the mean body."""
+    return WAIST + (ANKLE - WAIST) * hem
+
+
+def sleeve_end(sleeve: float) -> float:
+    """A sleeve length in [0, 1 wrist] as a position along the arm (`Anatomy.arm`)."""
+    return float(np.interp(sleeve, [0.0, 0.3, 0.55, 1.0], [0.0, 0.52, 1.0, 1.95]))
+
+
+def make_top(wearer: Wearer, geometry: Geometry, kind: str) -> list[Piece]:
+    """T-shirt, shirt, sweater or tank top."""
+    body = wearer.body
+    hem = hem_height(geometry.top_hem)
+    inside = np.minimum(below_neck(body, kind, geometry.neckline), body.rest[:, 2] - hem)
+    sleeve = 0.0 if kind == "tank top" else geometry.top_sleeve
+    inside = np.minimum(inside, within_sleeve(body, sleeve, straps=kind == "tank top"))
+    base = {"sweater": 0.010, "shirt": 0.006, "tank top": 0.004}.get(kind, 0.005)
+    ease = base + geometry.top_loose * torso_ease(body, 0.014, 0.016, sleeve)
+    piece = follow(wearer, inside, ease, TOP, wrinkles=0.0025, rounds=30)
+    if kind == "shirt":
+        return [piece, collar(wearer, piece, TOP, ((0.026, 0.004), (0.030, 0.010), (-0.004, 0.024)))]
+    if kind == "sweater":
+        return [piece, collar(wearer, piece, TOP, ((0.012, 0.003), (0.010, 0.010), (-0.004, 0.011)))]
+    return [piece]
+
+
+def make_bodice(wearer: Wearer, geometry: Geometry) -> list[Piece]:
+    """The part of a dress above the waist; its skirt hangs free (`lofts.make_dress_skirt`)."""
+    body = wearer.body
+    inside = np.minimum(below_neck(body, "dress", geometry.neckline), body.rest[:, 2] - WAIST)
+    inside = np.minimum(inside, within_sleeve(body, geometry.top_sleeve, straps=False))
+    ease = 0.005 + geometry.top_loose * torso_ease(body, 0.004, 0.016, geometry.top_sleeve)
+    return [follow(wearer, inside, ease, DRESS, wrinkles=0.0015, rounds=30)]
+
+
+def make_bottom(wearer: Wearer, geometry: Geometry, kind: str) -> list[Piece]:
+    """Trousers, jeans or shorts."""
+    body, z = wearer.body, wearer.body.rest[:, 2]
+    hem = max(hem_height(geometry.bottom_hem), 0.052)
+    inside = np.minimum.reduce([WAIST - 0.005 - z, z - hem, 0.3 - body.arm_weight])
+    down = np.clip((0.47 - z) / (0.47 - ANKLE), 0.0, 1.0)
+    widest = {"jeans": 0.014, "trousers": 0.026, "shorts": 0.050}[kind]
+    thigh = np.clip((0.50 - z) / 0.06, 0.0, 1.0)
+    ease = 0.005 + geometry.bottom_loose * (
+        0.006 * thigh + widest * (down if kind != "shorts" else down**0.7)
+    )
+    # Cloth hides the foot's start: trousers do not follow the ankle in.
+    ease = ease + 0.006 * np.clip((0.16 - z) / 0.1, 0.0, 1.0)
+    return [follow(wearer, inside, ease, BOTTOM, wrinkles=0.003, rounds=25)]
+
+
+def make_belt(wearer: Wearer) -> list[Piece]:
+    body = wearer.body
+    centre = WAIST - 0.016
+    inside = np.minimum(0.011 - np.abs(body.rest[:, 2] - centre), 0.3 - body.arm_weight)
+    return [follow(wearer, inside, np.full(len(inside), 0.003), BELT, wrinkles=0.0, rounds=4, hides=False)]
+
+
+def make_outer(wearer: Wearer, geometry: Geometry, kind: str) -> list[Piece]:
+    """A jacket, or the upper part of a coat (its skirt hangs free: `lofts.make_coat_skirt`)."""
+    body, z = wearer.body, wearer.body.rest[:, 2]
+    hem = hem_height(geometry.outer_hem) if kind == "jacket" else WAIST - 0.02
+    inside = np.minimum.reduce(
+        [below_neck(body, "outer", 0.2), z - hem, within_sleeve(body, geometry.outer_sleeve, straps=False)]
+    )
+    inside = np.minimum(inside, beside_opening(body, geometry.outer_open))
+    thick = 0.008 if kind == "jacket" else 0.012
+    ease = thick + 0.6 * torso_ease(body, 0.012, 0.012, geometry.outer_sleeve)
+    piece = follow(wearer, inside, ease, OUTER, wrinkles=0.003, rounds=30, hides=geometry.outer_open == 0)
+    return [piece, collar(wearer, piece, OUTER, ((0.028, 0.006), (0.032, 0.014), (-0.022, 0.034)))]
+
+
+def below_neck(body: Anatomy, kind: str, neckline: float) -> Float[ndarray, "V"]:
+    """Positive below the neckline: a slanted plane through the neck, lower in front, deeper for wide necklines."""
+    x, y, z = body.rest.T
+    high, depth, width = {
+        "shirt": (0.853, 0.012, 0.036),
+        "sweater": (0.852, 0.012 + 0.01 * neckline, 0.040),
+        "outer": (0.852, 0.055, 0.042),
+        "tank top": (0.842, 0.045 + 0.03 * neckline, 0.052),
+        "dress": (0.848, 0.02 + 0.06 * neckline, 0.044 + 0.02 * neckline),
+    }.get(kind, (0.850, 0.014 + 0.022 * neckline, 0.040 + 0.012 * neckline))
+    front = np.clip((0.012 - y) / 0.05, 0.0, 1.3)
+    drop = depth * front * np.clip(1.0 - np.abs(x) / (width * 1.5), 0.0, 1.0) ** 0.5
+    return high - drop - 0.25 * np.clip(-y, 0, 0.1) - z + np.clip(np.abs(x) - width, 0.0, None) * 1.2
+
+
+def within_sleeve(body: Anatomy, sleeve: float, straps: bool) -> Float[ndarray, "V"]:
+    """Positive up to the sleeve's end; without sleeves, up to the armhole."""
+    if sleeve < 0.05:
+        armhole = 0.08 * (0.40 - body.arm_weight)
+        if not straps:
+            return armhole
+        x, _, z = body.rest.T
+        return np.minimum(armhole, 0.078 - np.abs(x) + 0.30 * np.clip(0.80 - z, 0.0, None))
+    return np.where(body.arm >= 0, 0.17 * (sleeve_end(sleeve) - body.arm), 0.2)
+
+
+def beside_opening(body: Anatomy, opening: float) -> Float[ndarray, "V"]:
+    """Positive beside the open front of a jacket, which widens downwards."""
+    x, y, z = body.rest.T
+    if opening == 0:
+        return np.full(len(x), 0.2)
+    gap = opening * (0.022 + 0.09 * np.clip(0.80 - z, 0.0, 0.3))
+    return np.maximum(np.abs(x) - gap, y + 0.01)
+
+
+def torso_ease(body: Anatomy, belly: float, cuff: float, sleeve: float) -> Float[ndarray, "V"]:
+    """How far cloth stands off: most below the chest and at the end of short sleeves, least at the shoulders."""
+    z = body.rest[:, 2]
+    torso = belly * np.clip((0.80 - z) / 0.16, 0.0, 1.0)
+    end = max(sleeve_end(sleeve), 0.3)
+    short = np.clip(1.6 - end, 0.35, 1.0)
+    arm = cuff * short * np.clip(body.arm / end, 0.0, 1.0)
+    return np.where(body.arm >= 0, np.maximum(arm, 0.2 * torso), torso)
+
+
+def follow(
+    wearer: Wearer,
+    inside: ndarray,
+    ease: ndarray,
+    slot: int,
+    wrinkles: float,
+    rounds: int,
+    hides: bool = True,
+) -> Piece:
+    """A garment over the part where `inside` > 0, `ease` metres above whatever is worn there already."""
+    body, surface = wearer.body, wearer.surface
+    inside = np.where(body.part == 0, inside, -1.0)
+    cut = cut_out(body.faces, inside)
+    ease = ease + wrinkles * creases(body, wearer.rng)
+    least = cut.of(surface.heights) + np.maximum(cut.of(ease), 0.003)
+    heights = smooth_heights(cut, surface, least, least, rounds)
+    vertices = lift(cut, surface, heights)
+    edge = border_distance(cut, vertices)
+    piece = Piece(
+        vertices=vertices,
+        faces=cut.faces,
+        slot=np.full(len(cut.faces), slot, dtype=np.uint8),
+        uv=fabric_uv(body, cut, surface.stature, legs=slot == BOTTOM),
+        rest=cut.of(body.rest),
+        border=edge,
+    )
+    below = cut.of(surface.heights)
+    surface.cover(cut, heights)
+    if hides:
+        wearer.hide(inside)
+    return with_rim(piece, lift(cut, surface, np.maximum(below + 0.001, heights - 0.012)))
+
+
+def creases(body: Anatomy, rng: np.random.Generator) -> Float[ndarray, "V"]:
+    """Folds as a few waves that run around the limbs, stronger at waist, elbows and knees; about [0, 2]."""
+    waves = np.zeros(len(body.rest))
+    for _ in range(5):
+        direction = rng.normal(size=3) * np.array([0.6, 0.6, 1.0])
+        waves += np.sin(
+            body.rest @ (direction / np.linalg.norm(direction)) * rng.uniform(90, 180) + rng.uniform(0, 6.3)
+        )
+    at_joint = np.exp(-(((body.rest[:, 2] - 0.64) / 0.04) ** 2)) + np.exp(
+        -(((body.rest[:, 2] - 0.28) / 0.05) ** 2)
+    )
+    at_joint = np.where(body.arm >= 0, np.exp(-(((body.arm - 1.0) / 0.25) ** 2)), at_joint)
+    return (waves / 5 + 0.5) * (0.5 + at_joint)
+
+
+def border_distance(cut: Cut, vertices: Float[ndarray, "P 3"]) -> Float[ndarray, "P"]:
+    """Straight-line distance to the nearest border vertex, metres; 1 where there is no border."""
+    from scipy.spatial import cKDTree
+
+    edges = border_edges(cut.faces)
+    if len(edges) == 0:
+        return np.ones(len(vertices))
+    tree = cKDTree(vertices[np.unique(edges)])
+    return np.minimum(tree.query(vertices, distance_upper_bound=0.3)[0], 1.0)
+
+
+def fabric_uv(body: Anatomy, cut: Cut, stature: float, legs: bool) -> Float[ndarray, "G 3 2"]:
+    """Fabric coordinates by charts: torso, each arm, or each leg; measured at rest, in the wearer's metres."""
+    points = cut.of(body.rest) * stature
+    x = points[cut.faces].mean(axis=1)[:, 0]
+    joints = {name: position * stature for name, position in body.joints.items()}
+    uv = np.zeros((*cut.faces.shape, 2))
+    on_arm = (cut.of(body.arm_weight)[cut.faces].mean(axis=1) > 0.45) & (not legs)
+    for side, sign in (("L", 1.0), ("R", -1.0)):
+        here = on_arm & (x * sign > 0)
+        if here.any():
+            elbow, shoulder = joints[f"lowerarm01.{side}"], joints[f"upperarm01.{side}"]
+            upper = np.linalg.norm(shoulder - elbow)
+            chart = wrapped_uv(points, cut.faces[here], elbow, shoulder - elbow, np.array([-sign, 0.3, -1.0]))
+            # Along the arm the bend at the elbow counts, so v comes from the arm's own coordinate.
+            along = np.where(cut.of(body.arm) >= 0, -upper * cut.of(body.arm), 0.0)
+            chart[:, :, 1] = along[cut.faces[here]]
+            uv[here] = chart
+        if legs:
+            here = x * sign > 0
+            hip, ankle = joints[f"upperleg01.{side}"], joints[f"foot.{side}"]
+            uv[here] = wrapped_uv(points, cut.faces[here], hip, hip - ankle, np.array([-sign, 0.4, 0.0]))
+    rest = ~on_arm & (not legs)
+    if rest.any():
+        centre = np.array([0.0, joints["spine03"][1] - 0.02, 0.0])
+        uv[rest] = wrapped_uv(
+            points, cut.faces[rest], centre, np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])
+        )
+    return uv
+
+
+def collar(wearer: Wearer, piece: Piece, slot: int, profile: tuple[tuple[float, float], ...]) -> Piece:
+    """A collar on the neck's edge: rows of (up, out) offsets in metres along the neck and away from it."""
+    body = wearer.body
+    edges = border_edges(piece.faces)
+    neck = (piece.rest[:, 2] > 0.79) & (np.abs(piece.rest[:, 0]) < 0.075) & (piece.border < 1e-6)
+    edges = edges[neck[edges].all(axis=1)]
+    used, local = np.unique(edges, return_inverse=True)
+    local = local.reshape(-1, 2)
+    near = (body.rest[:, 2] > 0.82) & (body.rest[:, 2] < 0.88) & (body.head_weight < 0.5) & (body.part == 0)
+    T = similarity(body.rest[near], wearer.surface.vertices[near])
+    up = T[:3, 2] / np.linalg.norm(T[:3, 2])
+    centre = apply(T, body.joints["neck01"])
+    start = piece.vertices[used]
+    out = start - centre
+    out -= (out @ up)[:, None] * up
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    rows = [start] + [start + h * up + d * out for h, d in profile]
+    count, n = len(rows), len(used)
+    faces, uv = [], []
+    around = np.arctan2(start @ T[:3, 0], start @ T[:3, 1]) * 0.06
+    for k in range(count - 1):
+        a, b = local[:, 0] + k * n, local[:, 1] + k * n
+        faces += [np.stack([b, a, a + n], 1), np.stack([b, a + n, b + n], 1)]
+        ua, ub = around[local[:, 0]], around[local[:, 1]]
+        v0, v1 = np.full(len(a), 0.02 * k), np.full(len(a), 0.02 * (k + 1))
+        uv += [
+            np.stack([np.stack([ub, v0], -1), np.stack([ua, v0], -1), np.stack([ua, v1], -1)], 1),
+            np.stack([np.stack([ub, v0], -1), np.stack([ua, v1], -1), np.stack([ub, v1], -1)], 1),
+        ]
+    all_faces = np.concatenate(faces) if faces else np.zeros((0, 3), dtype=np.int64)
+    return Piece(
+        vertices=np.concatenate(rows),
+        faces=all_faces,
+        slot=np.full(len(all_faces), slot, dtype=np.uint8),
+        uv=np.concatenate(uv),
+        rest=np.tile(piece.rest[used], (count, 1)),
+        border=np.tile(np.linspace(0.02, 0.0, count)[:, None], (1, n)).ravel(),
+    )

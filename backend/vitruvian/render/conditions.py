@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.images import Conditions, GBuffer
 from vitruvian.core.mesh import Mesh
-from vitruvian.render.gbuffer import check_visible, interpolate
+from vitruvian.render.gbuffer import check_visible, interpolate_foreground
 from vitruvian.render.pose_drawing import draw_poses
 from vitruvian.render.raster import rasterize
 
@@ -63,12 +63,16 @@ def camera_normals(mesh: Mesh, rig: CameraRig, gbuffer: GBuffer) -> Float[Tensor
 
     Where a view sees the back of a face (the inside of a sleeve), the normal is turned to the viewer's side.
     """
-    smooth = interpolate(gbuffer, mesh.faces, mesh.vertex_normals)
-    flat = mesh.face_normals[gbuffer.face_id.clamp(min=0)]
+    pixels, smooth = interpolate_foreground(gbuffer, mesh.faces, mesh.vertex_normals)
+    flat = mesh.face_normals[gbuffer.face_id.reshape(-1)[pixels]]
+    view = pixels // (rig.width * rig.height)
+    to_camera = _directions_to_camera(rig, pixels, view)
+    facing = (flat * to_camera).sum(dim=-1, keepdim=True) >= 0
+    smooth = torch.where(facing, smooth, -smooth)
     R = rig.T_world_cam[:, :3, :3]
-    in_camera = torch.nn.functional.normalize(torch.einsum("nji,nhwj->nhwi", R, smooth), dim=-1)
-    facing = (torch.einsum("nji,nhwj->nhwi", R, flat) * _view_directions(rig)).sum(dim=-1, keepdim=True)
-    return torch.where(facing > 0, -in_camera, in_camera)
+    in_camera = torch.nn.functional.normalize((R[view] * smooth[:, :, None]).sum(dim=1), dim=-1)
+    out = in_camera.new_zeros(gbuffer.face_id.numel(), 3)
+    return out.index_copy(0, pixels, in_camera).reshape(*gbuffer.face_id.shape, 3)
 
 
 def normal_condition(
@@ -80,13 +84,12 @@ def normal_condition(
     return torch.where(mask[..., None], colours, background).permute(0, 3, 1, 2).contiguous()
 
 
-def _view_directions(rig: CameraRig) -> Float[Tensor, "N H W 3"]:
-    """From the camera through each pixel centre, in camera axes, not unit length."""
-    y = torch.arange(rig.height, device=rig.K.device, dtype=rig.K.dtype) + 0.5
-    x = torch.arange(rig.width, device=rig.K.device, dtype=rig.K.dtype) + 0.5
-    K = rig.K[:, :, :, None, None]
-    y_cam = ((y[:, None] - K[:, 1, 2]) / K[:, 1, 1]).expand(-1, -1, rig.width)
-    x_cam = (x - K[:, 0, 2] - K[:, 0, 1] * y_cam) / K[:, 0, 0]
-    rays = torch.stack([x_cam, y_cam, torch.ones_like(x_cam)], dim=-1)
-    rays[rig.orthographic] = torch.tensor([0.0, 0.0, 1.0], device=rays.device, dtype=rays.dtype)
-    return rays
+def _directions_to_camera(
+    rig: CameraRig, pixels: Int[Tensor, "P"], view: Int[Tensor, "P"]
+) -> Float[Tensor, "P 3"]:
+    """From the surface at foreground pixels back along their rays, in the world, not unit length."""
+    column, row = pixels % rig.width + 0.5, pixels // rig.width % rig.height + 0.5
+    homogeneous = torch.stack([column, row, torch.ones_like(column)], dim=-1).to(rig.K)
+    R = rig.T_world_cam[:, :3, :3]
+    perspective = (R @ torch.linalg.inv(rig.K))[view] @ homogeneous[:, :, None]
+    return -torch.where(rig.orthographic[view, None], R[view, :, 2], perspective[..., 0])

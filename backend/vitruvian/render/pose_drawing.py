@@ -57,7 +57,7 @@ def visible_keypoints(
 ) -> Bool[Tensor, "N 18"]:
     """Which points each camera sees: known, in front of it, inside the image, and not behind the body.
 
-    Nose and eyes also have to be on the side of the head that faces the camera. Tolerances are those of an adult
+    Nose and eyes also have to be on the side of the head that faces the camera. Tolerances are an adult's,
     and generous for a child.
     """
     keypoints = keypoints.to(rig.K)
@@ -91,8 +91,9 @@ def _faces_camera(keypoints: Float[Tensor, "18 3"], rig: CameraRig) -> Bool[Tens
         rig.orthographic[:, None], -rig.T_world_cam[:, :3, 2], rig.positions - keypoints[NOSE]
     )
     to_camera = to_camera / to_camera.norm(dim=-1, keepdim=True).clamp(min=1e-9)
-    # Unknown ears give NaN, and a face whose direction is unknown is left out.
-    return to_camera @ forward > -0.1
+    # The nose sits below the ears, so a profile seen from above has a negative cosine. Unknown ears give NaN, and
+    # a face whose direction is unknown is left out.
+    return to_camera @ forward > -0.3
 
 
 def _draw_view(
@@ -116,7 +117,7 @@ def _draw_view(
 def _controlnet_aux_drawing() -> ModuleType:
     """controlnet-aux's `open_pose.util`, loaded without running the package's `__init__` files.
 
-    Those import every detector, and with them torchvision, timm and mediapipe, for which a drawing has no use.
+    Those import every detector, and with them torchvision, timm and mediapipe, which a drawing does not need.
     A module object with the folder as its search path stands in for the package; the files are its own.
     """
     spec = importlib.util.find_spec("controlnet_aux")

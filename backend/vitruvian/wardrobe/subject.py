@@ -69,8 +69,8 @@ _PATTERN_SHARES: dict[str, dict[str, float]] = {
     "beanie": {"knit": 0.6, "plain": 0.2, "striped": 0.2},
 }
 _SCALES: dict[str, tuple[float, float]] = {
-    "striped": (0.045, 0.090), "vertical stripes": (0.040, 0.080), "plaid": (0.080, 0.130),
-    "dotted": (0.055, 0.090), "denim": (0.004, 0.006), "knit": (0.012, 0.022), "print": (0.16, 0.26),
+    "striped": (0.055, 0.100), "vertical stripes": (0.050, 0.085), "plaid": (0.100, 0.160),
+    "dotted": (0.075, 0.120), "denim": (0.004, 0.006), "knit": (0.016, 0.028), "print": (0.16, 0.26),
     "plain": (0.003, 0.006),
 }  # fmt: skip
 """Period of the pattern in metres; of a print, its width."""
@@ -270,7 +270,7 @@ def _sample_garment(rng: np.random.Generator, kind: str, slot: int) -> Garment:
     return Garment(
         kind=kind, slot=slot, colour=colour, rgb=jittered(GARMENT_COLOURS[colour], rng), colour2=colour2,
         rgb2=jittered(GARMENT_COLOURS[colour2], rng), pattern=pattern, scale=float(rng.uniform(low, high)),
-        phase=(float(rng.random()), float(rng.random())), duty=float(rng.uniform(0.28, 0.38)),
+        phase=(float(rng.random()), float(rng.random())), duty=float(rng.uniform(0.27, 0.36)),
         seed=int(rng.integers(2**31)),
     )  # fmt: skip
 

@@ -21,4 +21,6 @@ fi
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 echo "Setting up $venv (once; a few hundred MB are downloaded)"
 pip install --quiet "$torch"
+# Without its requirements: they bring torchvision, which fits no other build of torch (docs/decisions.md).
+pip install --quiet --no-deps controlnet-aux==0.0.10
 pip install --quiet --editable .

@@ -1,0 +1,100 @@
+"""Consistency-guided noise: what the views are about to become is brought together, step by step.
+
+MVHuman (arXiv 2312.10120) and its successors: average the x0 predictions of all views on the surface,
+never x_t or the noise (research notes, sections 1.4 and 4.3). Colours are fused as pictures, because
+resampled latents decode to artefacts; the sampler turns the result back into the noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from vitruvian.diffusion.denoiser import Denoiser, NoiseLevel
+from vitruvian.diffusion.variance import align_variance
+
+
+class Fuser(Protocol):
+    """Shows every view what all views together say about its pixels (texture/fuse.py)."""
+
+    def __call__(
+        self, images: Float[Tensor, "N 3 H W"], power: float
+    ) -> tuple[Float[Tensor, "N 3 H W"], Int[Tensor, "N H W"]]:
+        """Fused images, and how many views contributed to each pixel."""
+        ...
+
+
+@dataclass(frozen=True)
+class ConsistencySettings:
+    """When and how the views are brought together."""
+
+    start: float = 0.0
+    """First guided step, as a share of all steps."""
+    end: float = 1.0
+    """Last guided step, as a share of all steps; 1 guides the last step, which is what the views end as."""
+    every_n: int = 2
+    """Guide every n-th step, counted back from the last guided one; the others restore detail."""
+    power_start: float = 0.0
+    """Exponent of the viewing angle's cosine in the weights at first: all views have a say."""
+    power_end: float = 6.0
+    """The same at last: the best view has nearly all the say, so nothing is averaged away."""
+    cancel_round_trip: bool = True
+    """Take back what encoding a decoded picture changes by itself."""
+    keep_variance: bool = True
+    """Give fused regions the local variance that the views had before."""
+
+    def guides(self, level: NoiseLevel) -> bool:
+        """Whether this step is guided."""
+        first = round(self.start * (level.steps - 1))
+        last = round(self.end * (level.steps - 1))
+        return first <= level.step <= last and (last - level.step) % self.every_n == 0
+
+    def power(self, level: NoiseLevel) -> float:
+        """Exponent of the weights at this step, linear over the sampling."""
+        return self.power_start + (self.power_end - self.power_start) * level.progress
+
+
+def with_consistency(
+    denoise: Denoiser,
+    fuser: Fuser,
+    encode: Callable[[Float[Tensor, "N 3 H W"]], Float[Tensor, "N C h w"]],
+    decode: Callable[[Float[Tensor, "N C h w"]], Float[Tensor, "N 3 H W"]],
+    settings: ConsistencySettings,
+    watch: Callable[[NoiseLevel, Float[Tensor, "N 3 H W"]], None] | None = None,
+) -> Denoiser:
+    """Replace x0 at guided steps: x0~ = x0 + m (E(fused) - E(D(x0))).
+
+    m is 1 where more than one view contributed and 0 where a view is on its own; the background is kept. With
+    the round trip not cancelled, x0~ = x0 + m (E(fused) - x0), as in MVHuman's release.
+
+    Args:
+        watch: shown the fused pictures of guided steps.
+    """
+
+    def consistent(x_t: Tensor, level: NoiseLevel) -> Tensor:
+        x0 = denoise(x_t, level)
+        if not settings.guides(level):
+            return x0
+        images = decode(x0)
+        fused, support = fuser(images, settings.power(level))
+        shared = support > 1
+        fused = torch.where(shared[:, None], fused, images)
+        if settings.keep_variance:
+            fused = align_variance(fused, images, shared)
+        if watch is not None:
+            watch(level, fused)
+        before = encode(images) if settings.cancel_round_trip else x0
+        return x0 + latent_mask(shared, x0) * (encode(fused) - before)
+
+    return consistent
+
+
+def latent_mask(mask: Bool[Tensor, "N H W"], latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 1 h w"]:
+    """The share of each latent cell's pixels that lies in `mask`, 0 to 1."""
+    return adaptive_avg_pool2d(mask[:, None].to(latents.dtype), (latents.shape[-2], latents.shape[-1]))

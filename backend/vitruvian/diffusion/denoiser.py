@@ -1,0 +1,218 @@
+"""The denoiser: noisy latents and a noise level in, predicted clean latents x0 out, whatever the model says.
+
+Everything that shapes an image (guidance, reference attention, consistency, known pixels) is a wrapper from
+denoiser to denoiser; samplers (sampling.py) know none of them.
+
+Notation as in the papers: x_t = alpha_t x0 + sigma_t eps, with alpha_t^2 + sigma_t^2 = 1 for eps and v models
+(DDPM, Ho et al. 2020; v: Salimans and Ho 2022) and alpha_t + sigma_t = 1 for flow matching (Lipman et al.
+2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitruvian.diffusion.prior import Prediction, Prior
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """Where a sampler is: x_t = alpha x0 + sigma eps."""
+
+    timestep: float
+    """What the network is told, in training steps (0 = clean)."""
+    alpha: float
+    sigma: float
+    step: int
+    """Sampling step, from 0."""
+    steps: int
+
+    @property
+    def progress(self) -> float:
+        """0 at the first sampling step, 1 at the last."""
+        return self.step / max(self.steps - 1, 1)
+
+
+Denoiser = Callable[[Float[Tensor, "N C h w"], NoiseLevel], Float[Tensor, "N C h w"]]
+
+
+class TextDenoiser(Protocol):
+    """A denoiser that is still open in its text: K texts a view are evaluated in one batch."""
+
+    def __call__(
+        self,
+        x_t: Float[Tensor, "N C h w"],
+        level: NoiseLevel,
+        text: Float[Tensor, "K N L D"],
+        views: Sequence[int],
+    ) -> Float[Tensor, "K N C h w"]:
+        """`views` says which of all views the N rows are, so that each meets its own conditions."""
+        ...
+
+
+@dataclass(frozen=True)
+class ControlWeight:
+    """How strongly a ControlNet steers; linear from the first sampling step to the last."""
+
+    start: float
+    end: float
+
+    def at(self, progress: float) -> float:
+        return self.start * (1.0 - progress) + self.end * progress
+
+
+def x0_from_prediction(
+    prediction: Float[Tensor, "*S"], x_t: Float[Tensor, "*S"], level: NoiseLevel, kind: Prediction
+) -> Float[Tensor, "*S"]:
+    """The clean latents that a network's prediction stands for.
+
+    Raises:
+        ValueError: an eps-prediction at alpha = 0, where x_t is eps and says nothing about x0.
+    """
+    match kind:
+        case "epsilon":
+            if level.alpha == 0.0:
+                raise ValueError("an eps-prediction says nothing about x0 at zero signal: use v-prediction")
+            return (x_t - level.sigma * prediction) / level.alpha
+        case "v_prediction":
+            return level.alpha * x_t - level.sigma * prediction
+        case "flow":
+            return x_t - level.sigma * prediction
+        case "sample":
+            return prediction
+        case _:
+            assert_never(kind)
+
+
+def prediction_from_x0(
+    x0: Float[Tensor, "*S"], x_t: Float[Tensor, "*S"], level: NoiseLevel, kind: Prediction
+) -> Float[Tensor, "*S"]:
+    """The prediction that stands for `x0` (sigma > 0): MVHuman's consistency-guided noise and its twins.
+
+    eps' = (x_t - alpha x0) / sigma;  v' = (alpha x_t - x0) / sigma;  flow: v' = (x_t - x0) / sigma.
+    """
+    match kind:
+        case "epsilon":
+            return (x_t - level.alpha * x0) / level.sigma
+        case "v_prediction":
+            return (level.alpha * x_t - x0) / level.sigma
+        case "flow":
+            return (x_t - x0) / level.sigma
+        case "sample":
+            return x0
+        case _:
+            assert_never(kind)
+
+
+def make_denoiser(
+    prior: Prior,
+    conditions: Mapping[str, Float[Tensor, "N 3 H W"]],
+    weights: Mapping[str, ControlWeight],
+) -> TextDenoiser:
+    """UNet and ControlNets of `prior` as one denoiser.
+
+    Args:
+        conditions: ControlNet images of all views, RGB in [0, 1], by the names of `prior.controlnets`.
+            Conditions that the prior has no ControlNet for are left out.
+        weights: strength by the same names; 1.0 throughout where a name is missing.
+    """
+    images = {
+        name: image.to(prior.device, prior.dtype)
+        for name, image in conditions.items()
+        if name in prior.controlnets
+    }
+    kind = prior.prediction
+
+    @torch.no_grad()
+    def denoise(x_t: Tensor, level: NoiseLevel, text: Tensor, views: Sequence[int]) -> Tensor:
+        variants, rows = text.shape[:2]
+        sample = x_t.repeat(variants, 1, 1, 1).to(prior.dtype)
+        tokens = text.flatten(0, 1).to(prior.dtype)
+        time = torch.full((len(sample),), level.timestep, device=prior.device)
+        down, mid = None, None
+        for name, image in images.items():
+            weight = weights.get(name, ControlWeight(1.0, 1.0)).at(level.progress)
+            own = image[list(views)].repeat(variants, 1, 1, 1)
+            more_down, more_mid = prior.controlnets[name](
+                sample, time, tokens, own, conditioning_scale=weight, return_dict=False
+            )
+            down = more_down if down is None else [a + b for a, b in zip(down, more_down, strict=True)]
+            mid = more_mid if mid is None else mid + more_mid
+        prediction = prior.unet(
+            sample,
+            time,
+            tokens,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=mid,
+            return_dict=False,
+        )[0]
+        prediction = prediction.to(x_t.dtype).unflatten(0, (variants, rows))
+        return x0_from_prediction(prediction, x_t.expand_as(prediction), level, kind)
+
+    return denoise
+
+
+def with_guidance(
+    denoise: TextDenoiser,
+    positive: Float[Tensor, "N L D"],
+    negative: Float[Tensor, "N L D"],
+    scale: float,
+    chunks: Sequence[Sequence[int]],
+    rescale: float = 0.0,
+) -> Denoiser:
+    """Classifier-free guidance (Ho and Salimans 2022) on x0, both halves in one batch, views in chunks.
+
+    On x0 it is the same as on eps, v or flow: all are affine in x0 with x_t fixed. `scale` 1 evaluates
+    the positive text alone.
+
+    Args:
+        chunks: the views of each batch, in order; together they are all views, once each.
+        rescale: share of guidance's gain in spread that is taken back (Lin et al. 2024, section 3.4), 0 to 1.
+    """
+
+    def guided(x_t: Tensor, level: NoiseLevel) -> Tensor:
+        x0 = torch.empty_like(x_t)
+        for views in chunks:
+            rows = list(views)
+            if scale == 1.0:
+                x0[rows] = denoise(x_t[rows], level, positive[None, rows], rows)[0]
+                continue
+            text = torch.stack([negative[rows], positive[rows]])
+            without, with_text = denoise(x_t[rows], level, text, rows)
+            strong = without + scale * (with_text - without)
+            x0[rows] = _match_spread(strong, with_text, rescale) if rescale > 0.0 else strong
+        return x0
+
+    return guided
+
+
+def with_known(
+    denoise: Denoiser, known: Float[Tensor, "N C h w"], mask: Float[Tensor, "N 1 h w"]
+) -> Denoiser:
+    """Latents that are known beforehand (a background, a photo) replace the prediction where `mask` is 1."""
+
+    def informed(x_t: Tensor, level: NoiseLevel) -> Tensor:
+        return torch.lerp(denoise(x_t, level), known, mask)
+
+    return informed
+
+
+def view_chunks(views: int, size: int, first: Sequence[int] = ()) -> list[list[int]]:
+    """All views in batches of at most `size`; those of `first` come first and are not mixed with others."""
+    others = [i for i in range(views) if i not in first]
+    return [group[i : i + size] for group in (list(first), others) for i in range(0, len(group), size)]
+
+
+def _match_spread(
+    strong: Float[Tensor, "N C h w"], plain: Float[Tensor, "N C h w"], share: float
+) -> Float[Tensor, "N C h w"]:
+    """`strong` with its standard deviation per view moved towards that of `plain`."""
+    axes = (1, 2, 3)
+    gain = plain.std(axes, keepdim=True) / strong.std(axes, keepdim=True).clamp_min(1e-6)
+    return strong * (1.0 - share + share * gain)

@@ -1,0 +1,55 @@
+"""Prompts to embeddings, and the words that are added for each view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitruvian.core.camera import CameraRig
+from vitruvian.core.view_words import view_words
+from vitruvian.diffusion.prior import Prior
+
+
+@torch.no_grad()
+def encode_prompts(prior: Prior, prompts: Sequence[str]) -> Float[Tensor, "N L D"]:
+    """Last hidden states of the prior's text encoder; equal prompts are encoded once.
+
+    The empty prompt is text like any other: it takes the same path in training and in guidance. Prompts are
+    padded to the encoder's length, and cut there (`dropped_words` tells what would be lost).
+    """
+    unique = list(dict.fromkeys(prompts))
+    ids = prior.tokenizer(
+        unique, padding="max_length", max_length=text_length(prior), truncation=True, return_tensors="pt"
+    ).input_ids
+    states = prior.text_encoder(ids.to(prior.device))[0]
+    return states[[unique.index(prompt) for prompt in prompts]]
+
+
+def view_prompts(prior: Prior, prompt: str, rig: CameraRig) -> list[str]:
+    """One prompt a view: what was asked, and from where this view sees it.
+
+    A prompt too long for the text encoder loses words at its end, never the view words.
+    """
+    azimuths = [float(a) for a in rig.azimuth_degrees]
+    endings = [view_words(azimuth, kind) for azimuth, kind in zip(azimuths, rig.kinds, strict=True)]
+    return [fit_prompt(prior, prompt.strip(), ending) for ending in endings]
+
+
+def fit_prompt(prior: Prior, prompt: str, ending: str) -> str:
+    """`prompt + ending`, with as many words of `prompt` as the text encoder has room for."""
+    words = prompt.split()
+    while words and not _fits(prior, " ".join(words) + ending):
+        words.pop()
+    return " ".join(words) + ending
+
+
+def text_length(prior: Prior) -> int:
+    """Tokens that the text encoder reads, start and end included."""
+    return int(prior.text_encoder.config.max_position_embeddings)
+
+
+def _fits(prior: Prior, text: str) -> bool:
+    return len(prior.tokenizer(text, truncation=False, verbose=False).input_ids) <= text_length(prior)

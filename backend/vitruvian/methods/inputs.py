@@ -1,0 +1,47 @@
+"""What every method is given: a body, cameras and words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitruvian.body.body import Body
+from vitruvian.core.camera import CameraRig
+from vitruvian.core.errors import UserError
+from vitruvian.core.mesh import check_mesh
+from vitruvian.diffusion.prior import Prior
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A body, cameras whose image size is that of the views, and words."""
+
+    body: Body
+    rig: CameraRig
+    prompt: str
+    negative: str = ""
+
+
+def check_inputs(inputs: Inputs, prior: Prior) -> None:
+    """Refuse what no method can work on.
+
+    Raises:
+        UserError: empty prompt, a broken mesh, no UVs, or views that do not divide into latent cells.
+    """
+    if not inputs.prompt.strip():
+        raise UserError(
+            "prompt", inputs.prompt, "is empty", 'Describe the person, like "a man in a grey suit"'
+        )
+    check_mesh(inputs.body.mesh)
+    if inputs.body.mesh.uvs is None:
+        raise UserError("mesh.uvs", inputs.body.mesh.name, "are missing", "Unwrap the mesh first")
+    if len(inputs.rig) == 0:
+        raise UserError("cameras", 0, "there are none", "Use at least one camera")
+    step = cell_pixels(prior)
+    if inputs.rig.width % step or inputs.rig.height % step:
+        size = f"{inputs.rig.width} x {inputs.rig.height}"
+        raise UserError("size", size, f"is not a multiple of {step} pixels", f"Use {prior.image_size}")
+
+
+def cell_pixels(prior: Prior) -> int:
+    """Pixels that an image side must be a multiple of: a latent cell, times the UNet's own halvings."""
+    return prior.factor * 2 ** (len(prior.unet.config.block_out_channels) - 1)

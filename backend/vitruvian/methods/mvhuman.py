@@ -1,0 +1,181 @@
+"""MVHuman (Jiang et al., arXiv 2312.10120): sample all views of a body together, then bake them.
+
+Conditions of the proxy -> one prompt a view -> one sampling of all views, in which a reference view's
+self-attention and the fusion on the surface make them one person -> a texture. What differs from the authors'
+release, and why, stands in docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor
+
+from vitruvian.core.camera import CameraRig
+from vitruvian.core.images import Avatar, Conditions, ViewSet
+from vitruvian.core.report import Report
+from vitruvian.diffusion.attention import attention_bank, with_reference
+from vitruvian.diffusion.consistency import ConsistencySettings, Fuser, with_consistency
+from vitruvian.diffusion.denoiser import (
+    ControlWeight,
+    Denoiser,
+    NoiseLevel,
+    TextDenoiser,
+    make_denoiser,
+    view_chunks,
+    with_guidance,
+)
+from vitruvian.diffusion.latents import decode, encode, latent_shape
+from vitruvian.diffusion.prior import Prior
+from vitruvian.diffusion.sampling import SamplerName, make_scheduler, sample, view_noise
+from vitruvian.diffusion.text import encode_prompts, view_prompts
+from vitruvian.methods.inputs import Inputs, check_inputs
+from vitruvian.methods.record import describe_cameras, peak_memory_gb, timed, versions
+from vitruvian.render.conditions import render_conditions
+from vitruvian.texture.fuse import TextureFuser, fuse
+
+
+@dataclass(frozen=True)
+class MVHumanSettings:
+    """Everything that shapes the result besides the inputs."""
+
+    seed: int = 0
+    steps: int = 20
+    guidance: float | None = None
+    """Classifier-free guidance; None takes what suits the prior."""
+    sampler: SamplerName = "dpm++"
+    consistency: ConsistencySettings | None = field(default_factory=ConsistencySettings)
+    """None samples every view on its own."""
+    reference: bool = True
+    """Let every view attend to the front close-up."""
+    reference_end: float = 1.0
+    """Progress of sampling at which it stops to."""
+    control: Mapping[str, ControlWeight] | None = None
+    """Strength of each ControlNet; None takes what suits the prior."""
+    texture_size: int = 1024
+    chunk: int = 8
+    """Views evaluated together; bounds the memory."""
+
+
+SD_GUIDANCE = 7.5
+SD_CONTROL = {
+    "pose": ControlWeight(0.8, 0.7),
+    "depth": ControlWeight(0.8, 0.5),
+    "normal": ControlWeight(0.8, 0.5),
+}
+"""MVHuman's release, for three ControlNets trained apart (research notes, section 1.3)."""
+
+
+def run(inputs: Inputs, settings: MVHumanSettings, prior: Prior, report: Report) -> Avatar:
+    """Paint `inputs.body` as `inputs.prompt` says.
+
+    Raises:
+        UserError: inputs that cannot be painted.
+        Cancelled: `report` was told to stop.
+    """
+    check_inputs(inputs, prior)
+    times: dict[str, float] = {}
+    body, rig = inputs.body.to(prior.device), inputs.rig.to(prior.device)
+    with timed(times, "conditions"):
+        report("conditions", 0, 1)
+        keypoints = body.keypoints if "pose" in prior.controlnets else None
+        conditions, gbuffer = render_conditions(body.mesh, rig, keypoints)
+        fuser = TextureFuser(body.mesh, rig, gbuffer) if settings.consistency is not None else None
+        report("conditions", 1, 1)
+    with timed(times, "sampling"):
+        images = sample_views(inputs.prompt, inputs.negative, rig, conditions, fuser, settings, prior, report)
+    views = ViewSet(images, rig, gbuffer)
+    with timed(times, "texture"):
+        report("texture", 0, 1)
+        texture = fuse(views, body.mesh, settings.texture_size)
+        report("texture", 1, 1)
+    record = {
+        "method": "mvhuman",
+        "prompt": inputs.prompt,
+        "negative": inputs.negative,
+        "settings": asdict(settings),
+        "prior": {"name": prior.name, "sha256": prior.hash, "prediction": prior.prediction},
+        "versions": versions(),
+        "seconds": times,
+        "peak_memory_gb": peak_memory_gb(prior.device),
+        "cameras": describe_cameras(inputs.rig),
+    }
+    return Avatar(body.mesh, texture, views, record)
+
+
+def sample_views(
+    prompt: str,
+    negative: str,
+    rig: CameraRig,
+    conditions: Conditions,
+    fuser: Fuser | None,
+    settings: MVHumanSettings,
+    prior: Prior,
+    report: Report,
+) -> Float[Tensor, "N 3 H W"]:
+    """Pictures of all views, RGB in [0, 1]; without a fuser, each on its own.
+
+    They are what the sampler made: nothing is fused after it.
+    """
+    report("sampling", 0, settings.steps)
+    positive = encode_prompts(prior, view_prompts(prior, prompt, rig))
+    without = encode_prompts(
+        prior, view_prompts(prior, negative, rig) if negative.strip() else [""] * len(rig)
+    )
+    references = [reference_view(rig)] if settings.reference and len(rig) > 1 else []
+    previews: list[Tensor] = []
+
+    def after_step(level: NoiseLevel, x0: Tensor) -> None:
+        report("sampling", level.step + 1, level.steps, previews.pop() if previews else None)
+
+    with attention_bank(prior.unet) if references else nullcontext() as bank:
+        denoise: TextDenoiser = make_denoiser(
+            prior, control_images(conditions), control_weights(settings, prior)
+        )
+        if bank is not None:
+            denoise = with_reference(denoise, bank, references, settings.reference_end)
+        chunks = view_chunks(len(rig), settings.chunk, references)
+        guided: Denoiser = with_guidance(denoise, positive, without, guidance_scale(settings, prior), chunks)
+        if fuser is not None and settings.consistency is not None:
+            guided = with_consistency(
+                guided,
+                fuser,
+                functools.partial(encode, prior, chunk=settings.chunk),
+                functools.partial(decode, prior, chunk=settings.chunk),
+                settings.consistency,
+                watch=lambda level, images: previews.append(images),
+            )
+        noise = view_noise(settings.seed, rig.names, latent_shape(prior, rig.height, rig.width), prior.device)
+        scheduler = make_scheduler(prior.scheduler, settings.sampler, settings.steps, prior.device)
+        latents = sample(guided, noise, scheduler, after_step)
+    return decode(prior, latents, settings.chunk)
+
+
+def reference_view(rig: CameraRig) -> int:
+    """The view that shows the person best: of the close-ups, the one most from the front."""
+    rank = {"upper": 0, "face": 1, "body": 2, "extra": 3}
+    return min(range(len(rig)), key=lambda i: (rank[rig.kinds[i]], abs(float(rig.azimuth_degrees[i]))))
+
+
+def control_images(conditions: Conditions) -> dict[str, Float[Tensor, "N 3 H W"]]:
+    """Conditions by the names of ControlNets."""
+    images = {"depth": conditions.depth, "normal": conditions.normal}
+    return images if conditions.pose is None else {**images, "pose": conditions.pose}
+
+
+def control_weights(settings: MVHumanSettings, prior: Prior) -> Mapping[str, ControlWeight]:
+    """The settings' own, or what suits the prior: ControlNets trained together add up as they are."""
+    if settings.control is not None:
+        return settings.control
+    return {} if prior.card else SD_CONTROL
+
+
+def guidance_scale(settings: MVHumanSettings, prior: Prior) -> float:
+    """The settings' own, or what suits the prior."""
+    return (
+        settings.guidance if settings.guidance is not None else float(prior.card.get("guidance", SD_GUIDANCE))
+    )

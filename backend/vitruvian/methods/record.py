@@ -1,0 +1,57 @@
+"""What a method writes down about itself: times, memory, versions, cameras."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from vitruvian.core.camera import CameraRig
+
+
+@contextmanager
+def timed(times: dict[str, float], stage: str) -> Iterator[None]:
+    """Adds the seconds spent in the block to `times[stage]`."""
+    begin = time.perf_counter()
+    try:
+        yield
+    finally:
+        times[stage] = round(times.get(stage, 0.0) + time.perf_counter() - begin, 3)
+
+
+def peak_memory_gb(device: torch.device) -> dict[str, float]:
+    """The most memory that this process has held so far, GB; also on `device`, if that is a graphics card."""
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = {"process": round(resident / 1e9, 2)}
+    if device.type == "cuda":
+        peak["device"] = round(torch.cuda.max_memory_allocated(device) / 1e9, 2)
+    return peak
+
+
+def versions() -> dict[str, str]:
+    """Of everything whose update may change the result."""
+    packages = ("vitruvian", "torch", "diffusers", "transformers", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def describe_cameras(rig: CameraRig) -> list[dict[str, Any]]:
+    """The rig as plain values; matrices row by row."""
+    return [
+        {
+            "name": rig.names[i],
+            "kind": rig.kinds[i],
+            "orthographic": bool(rig.orthographic[i]),
+            "width": rig.width,
+            "height": rig.height,
+            "T_world_cam": rig.T_world_cam[i].tolist(),
+            "K": rig.K[i].tolist(),
+        }
+        for i in range(len(rig))
+    ]

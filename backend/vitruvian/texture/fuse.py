@@ -14,7 +14,13 @@ from vitruvian.core.mesh import Mesh
 from vitruvian.render.gbuffer import render_texture
 from vitruvian.texture.blend import Gather, Shares
 from vitruvian.texture.fill import fill_holes, pad_islands
-from vitruvian.texture.project import SurfaceViews, find_sightings, flatten_pyramid, pyramid, surface_views
+from vitruvian.texture.project import (
+    find_sightings,
+    flatten_pyramid,
+    pixel_footprints,
+    pyramid,
+    surface_views,
+)
 from vitruvian.texture.texels import TexelMap, check_texture_size, texel_map
 
 _TEXELS_AT_ONCE = 1_200_000
@@ -36,7 +42,7 @@ class TextureFuser:
         self._chain = pyramid(surface_views(mesh, rig, gbuffer))
         self._mask = gbuffer.mask
         views = self._chain[0]
-        footprint = _pixel_footprints(views)
+        footprint = pixel_footprints(views)
         self._sightings = find_sightings(
             views.position[self._mask], views.normal[self._mask], self._chain, footprint[self._mask]
         )
@@ -64,13 +70,6 @@ class TextureFuser:
         fused = images.permute(0, 2, 3, 1).clone()
         fused[self._support > 0] = colours[self._seen].to(images.dtype)
         return fused.permute(0, 3, 1, 2).contiguous(), self._support
-
-
-def _pixel_footprints(views: SurfaceViews) -> Float[Tensor, "N H W"]:
-    """Metres across one pixel at the depth of what it shows."""
-    focal = (views.rig.K[:, 0, 0] * views.rig.K[:, 1, 1]).sqrt()[:, None, None]
-    parallel = views.rig.orthographic[:, None, None]
-    return torch.where(parallel, torch.ones_like(views.depth), views.depth) / focal
 
 
 @torch.no_grad()

@@ -136,7 +136,7 @@ def _seen_by(
     """The columns of `Sightings` for one view at one level of the pyramid."""
     rig = views.rig.select([view])
     (pixel,), (z,) = project(points, rig)
-    cosine = (normals * _towards_camera(points, rig)).sum(-1)
+    cosine = (normals * towards_camera(points, rig)).sum(-1)
     density = _pixels_per_metre(z, rig)
     height, width = views.mask.shape[1:]
     kept = (cosine > SMALLEST_COSINE) & (z > 0) & (pixel > 0).all(-1)
@@ -148,7 +148,7 @@ def _seen_by(
         kept &= wanted == level
     point = kept.nonzero().squeeze(1)
     pixel, z, cosine, density, normals = pixel[point], z[point], cosine[point], density[point], normals[point]
-    rows, columns, weights = _bilinear_taps(pixel, height, width)
+    rows, columns, weights = bilinear_taps(pixel, height, width)
     slope = (1.0 - cosine**2).clamp_min(0).sqrt() / cosine.clamp_min(0.2)
     tolerance = (1.5 * slope + 0.5) / density + 0.001
     same = views.mask[view, rows, columns]
@@ -165,7 +165,7 @@ def _seen_by(
     return point, torch.full_like(point, view), taps, weights, cosine[seen], clear, density[seen] * 2.0**level
 
 
-def _bilinear_taps(
+def bilinear_taps(
     pixel: Float[Tensor, "P 2"], height: int, width: int
 ) -> tuple[Int[Tensor, "P 4"], Int[Tensor, "P 4"], Float[Tensor, "P 4"]]:
     """Rows, columns and weights of the four pixels around a position (centres at +0.5)."""
@@ -178,7 +178,7 @@ def _bilinear_taps(
     return rows, columns, weights
 
 
-def _towards_camera(points: Float[Tensor, "P 3"], rig: CameraRig) -> Float[Tensor, "P 3"]:
+def towards_camera(points: Float[Tensor, "P 3"], rig: CameraRig) -> Float[Tensor, "P 3"]:
     """Unit directions from the points to a rig's only camera."""
     if bool(rig.orthographic[0]):
         return -rig.T_world_cam[0, :3, 2].expand_as(points)
@@ -188,6 +188,13 @@ def _towards_camera(points: Float[Tensor, "P 3"], rig: CameraRig) -> Float[Tenso
 def _pixels_per_metre(z: Float[Tensor, "P"], rig: CameraRig) -> Float[Tensor, "P"]:
     focal = (rig.K[0, 0, 0] * rig.K[0, 1, 1]).sqrt()
     return focal.expand_as(z) if bool(rig.orthographic[0]) else focal / z.clamp_min(1e-6)
+
+
+def pixel_footprints(views: SurfaceViews) -> Float[Tensor, "N H W"]:
+    """Metres across one pixel at the depth of what it shows."""
+    focal = (views.rig.K[:, 0, 0] * views.rig.K[:, 1, 1]).sqrt()[:, None, None]
+    parallel = views.rig.orthographic[:, None, None]
+    return torch.where(parallel, torch.ones_like(views.depth), views.depth) / focal
 
 
 def _clearness(views: SurfaceViews) -> Float[Tensor, "N H W"]:
@@ -237,7 +244,7 @@ def _slope_and_footprint(views: SurfaceViews) -> tuple[Float[Tensor, "N H W"], F
     for view in range(len(views.rig)):
         rig = views.rig.select([view])
         points, shape = views.position[view].reshape(-1, 3), views.mask.shape[1:]
-        cosine = (views.normal[view].reshape(-1, 3) * _towards_camera(points, rig)).sum(-1).reshape(shape)
+        cosine = (views.normal[view].reshape(-1, 3) * towards_camera(points, rig)).sum(-1).reshape(shape)
         slopes.append((1.0 - cosine**2).clamp_min(0).sqrt() / cosine.clamp_min(0.2))
         footprints.append(1.0 / _pixels_per_metre(views.depth[view], rig).clamp(1e-6, 1e6))
     return torch.stack(slopes), torch.stack(footprints)

@@ -1,0 +1,157 @@
+"""The fixed evaluation: the same people, prompts and seeds for every prior and every version of the code."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from vitruvian.core.images import Avatar
+from vitruvian.core.report import Report
+from vitruvian.diffusion.prior import Prior
+from vitruvian.evaluate.adherence import ColourFinding, judge_colours, median_difference, share_right
+from vitruvian.evaluate.consistency import ViewFigures, measure_views, truth_floor
+from vitruvian.evaluate.people import Person, test_people
+from vitruvian.methods.inputs import Inputs
+from vitruvian.methods.mvhuman import MVHumanSettings, run
+from vitruvian.render.gbuffer import render_texture
+
+SEED = 7
+QUICK_RING, FULL_RING = 4, 8
+"""Views per ring when colours are judged (24 people), and when views are compared (a few people)."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One line of the table."""
+
+    what: str
+    value: float
+    target: str
+    met: bool | None
+    """None where the line is there to be read only."""
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    colours: list[ColourFinding]
+    colours_of_truth: list[ColourFinding]
+    """The same measurement on true renderings: how far the measurement itself can be trusted."""
+    guided: list[ViewFigures]
+    independent: list[ViewFigures]
+    floor: float
+    """Patch distance between two halves of the true renderings."""
+
+    def table(self) -> list[Target]:
+        guided, alone = _means(self.guided), _means(self.independent)
+        right, difference = share_right(self.colours), median_difference(self.colours)
+        gain = guided.overlap_psnr - alone.overlap_psnr
+        sharp = guided.sharpness / alone.sharpness
+        return [
+            Target("colours: nearest palette colour right", 100 * right, ">= 90", right >= 0.90, "%"),
+            Target("colours: the same on true renderings", 100 * share_right(self.colours_of_truth), "", None, "%"),
+            Target("colours: median CIEDE2000", difference, "<= 12", difference <= 12),
+            Target("overlap PSNR, guided", guided.overlap_psnr, ">= 28", guided.overlap_psnr >= 28, "dB"),
+            Target("overlap PSNR, independent", alone.overlap_psnr, "", None, "dB"),
+            Target("overlap PSNR, gain", gain, ">= 6", gain >= 6, "dB"),
+            Target("Laplacian energy, guided / independent", sharp, ">= 0.85", sharp >= 0.85),
+            Target(
+                "patch distance to truth, guided", guided.patch_distance,
+                "<= independent", guided.patch_distance <= alone.patch_distance,
+            ),
+            Target("patch distance to truth, independent", alone.patch_distance, "", None),
+            Target("patch distance between halves of the truth", self.floor, "", None),
+            Target("texture drawn again vs its views", guided.texture_psnr, ">= 30", guided.texture_psnr >= 30, "dB"),
+            Target("coverage of visible texels", 100 * guided.coverage, ">= 99.5", guided.coverage >= 0.995, "%"),
+        ]  # fmt: skip
+
+
+def evaluate(
+    prior: Prior,
+    out: Path,
+    report: Report,
+    people: int = 24,
+    compared: int = 4,
+    settings: MVHumanSettings | None = None,
+) -> Evaluation:
+    """Run the whole protocol and write `evaluation.json` and contact sheets to `out`.
+
+    Args:
+        people: test people whose colours are judged, on the finished texture.
+        compared: test people sampled twice, guided and independently, with the full rig.
+    """
+    settings = settings or MVHumanSettings()
+    settings = replace(settings, seed=SEED)
+    out.mkdir(parents=True, exist_ok=True)
+    colours, truth = _judge_all_colours(prior, out, report, people, settings)
+    everyone = test_people(max(compared, 2), prior.image_size, FULL_RING)
+    guided: list[ViewFigures] = []
+    independent: list[ViewFigures] = []
+    for index, person in enumerate(everyone[:compared]):
+        report("guided against independent", index, compared)
+        avatar = make(person, prior, settings)
+        single = make(person, prior, replace(settings, consistency=None))
+        guided.append(measure_views(person, avatar))
+        independent.append(measure_views(person, single))
+        sheet(out / f"views_{person.seed}.png", [person.truth, avatar.views.images, single.views.images])
+    report("guided against independent", compared, compared)
+    evaluation = Evaluation(colours, truth, guided, independent, truth_floor(everyone))
+    (out / "evaluation.json").write_text(json.dumps(_as_json(evaluation, prior), indent=1))
+    return evaluation
+
+
+def make(
+    person: Person, prior: Prior, settings: MVHumanSettings, report: Callable[..., None] | None = None
+) -> Avatar:
+    """The avatar that `vitruvian generate` would make for this person's prompt, body and cameras."""
+    inputs = Inputs(body=person.body, rig=person.rig, prompt=person.prompt)
+    return run(inputs, settings, prior, report or (lambda *_: None))
+
+
+def sheet(path: Path, rows: list[torch.Tensor]) -> None:
+    """Rows of views, [N, 3, H, W] in [0, 1], as one picture."""
+    stacked = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+    pixels = (stacked.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    Image.fromarray(pixels).save(path)
+
+
+def _judge_all_colours(
+    prior: Prior, out: Path, report: Report, count: int, settings: MVHumanSettings
+) -> tuple[list[ColourFinding], list[ColourFinding]]:
+    found: list[ColourFinding] = []
+    true: list[ColourFinding] = []
+    rows: list[torch.Tensor] = []
+    for index, person in enumerate(test_people(count, prior.image_size, QUICK_RING)):
+        report("colours asked and found", index, count)
+        avatar = make(person, prior, settings)
+        mask = avatar.views.gbuffer.mask
+        textured = render_texture(avatar.mesh, avatar.views.gbuffer, avatar.texture.albedo)
+        found += judge_colours(person, textured, mask)
+        true += judge_colours(person, person.truth, mask)
+        rows += [person.truth, textured]
+    report("colours asked and found", count, count)
+    for first in range(0, len(rows), 12):
+        sheet(out / f"colours_{first // 12}.png", rows[first : first + 12])
+    return found, true
+
+
+def _means(figures: list[ViewFigures]) -> ViewFigures:
+    return ViewFigures(
+        **{key: statistics.fmean(getattr(f, key) for f in figures) for key in vars(figures[0])}
+    )
+
+
+def _as_json(evaluation: Evaluation, prior: Prior) -> dict[str, Any]:
+    return {
+        "prior": {"name": prior.name, "sha256": prior.hash},
+        "seed": SEED,
+        "table": [asdict(line) for line in evaluation.table()],
+        **asdict(evaluation),
+    }

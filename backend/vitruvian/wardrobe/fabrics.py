@@ -93,8 +93,8 @@ def _cloth(garment: Garment, u: Points, v: Points, width: Points) -> Colours:
     metres = garment.scale
     weave = noise(u * metres / 0.006, v * metres / 0.006, garment.seed)
     uneven = noise(u * metres / 0.11, v * metres / 0.11, garment.seed + 1)
-    fade = (0.006 / (width * metres)).clamp_max(1.0)
-    tone = 1.0 + 0.018 * weave * fade + 0.014 * uneven
+    fade = (0.005 / (width * metres) - 1.0).clamp(0.0, 1.0)
+    tone = 1.0 + 0.018 * weave * fade + 0.010 * uneven
     # Multiplying leaves black cloth flat: a little is added instead.
     return torch.tensor(garment.rgb) * tone[:, None] + 0.008 * (weave * fade)[:, None]
 

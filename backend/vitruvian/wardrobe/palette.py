@@ -52,8 +52,8 @@ HAIR_COLOURS: dict[str, RGB] = {
 }
 
 SKIN_TONES: dict[str, RGB] = {
-    "pale": _hex("f2d6c6"),
-    "light": _hex("e5b998"),
+    "pale": _hex("f1cfba"),
+    "light": _hex("e3b28e"),
     "tan": _hex("c68e66"),
     "brown": _hex("96613f"),
     "dark": _hex("61402c"),

@@ -20,7 +20,7 @@ _ROLES = {
     "eye": ("eye",),
     "head": ("head",),
 }
-"""Spellings of each joint, the most telling first: "shoulder" is a collar bone where there is an upper arm."""
+"""Spellings of each joint, the most telling first: beside an upper arm, "shoulder" is a collar bone."""
 
 _REGION_WORDS = (
     (

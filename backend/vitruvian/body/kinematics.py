@@ -34,9 +34,9 @@ def posed_joints(
     A = U @ R.transpose(-1, -2)
     A[0] = torch.eye(3)
     parents = arrays.joint_parents.tolist()
-    offsets = torch.einsum(
-        "jab,jb->ja", A[arrays.joint_parents.clamp(min=0)], heads - heads[arrays.joint_parents]
-    )
+    # The root counts as its own parent: its offset is zero and never used.
+    above = arrays.joint_parents.clamp(min=0)
+    offsets = torch.einsum("jab,jb->ja", A[above], heads - heads[above])
     G, positions = [D[0]], [heads[0]]
     for joint in range(1, len(parents)):
         parent = parents[joint]

@@ -1,4 +1,4 @@
-"""What each device of multi-view sampling brings: every one switched off in turn, everything else as it was."""
+"""What each device of multi-view sampling brings: each is switched off in turn, all else kept."""
 
 from __future__ import annotations
 

@@ -56,9 +56,7 @@ def bench_render(size: int = 256, repeats: int = 9) -> list[Target]:
     ]
 
 
-def bench_generate(
-    prior_name: str, device: torch.device, report: Report, views_per_ring: int = 8
-) -> list[Target]:
+def bench_generate(prior_name: str, device: torch.device, report: Report) -> list[Target]:
     """The demo's job, stage by stage, guided and with independent views; 20 steps, 1024 px texture.
 
     Measured in this process after the prior is loaded: what `vitruvian generate` adds is loading and saving.
@@ -67,7 +65,7 @@ def bench_generate(
     prior = load_prior(prior_name, device)
     body = anny_body()
     loading = time.perf_counter() - begin
-    inputs = Inputs(body, default_rig(body.mesh, prior.image_size, views_per_ring), DEMO_PROMPT)
+    inputs = Inputs(body, default_rig(body.mesh, prior.image_size), DEMO_PROMPT)
     alone = run(inputs, MVHumanSettings(consistency=None), prior, report).report["seconds"]
     avatar = run(inputs, MVHumanSettings(), prior, report)
     guided = avatar.report["seconds"]
@@ -85,7 +83,8 @@ def bench_generate(
 
 def alternate(a: Callable[[], object], b: Callable[[], object], repeats: int) -> tuple[Timing, Timing]:
     """Times of `a` and `b` in turn, after one run of each that is not counted."""
-    a(), b()
+    a()
+    b()
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for function, seconds in zip((a, b), times, strict=True):

@@ -97,8 +97,8 @@ def visible_by_rays(
 def truth_floor(people: list[Person]) -> float:
     """Patch distance between the true renderings of two halves of `people`: what chance alone gives."""
     half = len(people) // 2
-    sides = [
-        torch.cat([patches(p.truth, p.slots > 0, count=8192 // half) for p in side])
-        for side in (people[:half], people[half : 2 * half])
-    ]
-    return sliced_wasserstein(*sides)
+
+    def all_patches(side: list[Person]) -> Tensor:
+        return torch.cat([patches(p.truth, p.slots > 0, count=8192 // half) for p in side])
+
+    return sliced_wasserstein(all_patches(people[:half]), all_patches(people[half : 2 * half]))

@@ -67,7 +67,7 @@ def _person(seed: int, size: int, views_per_ring: int) -> Person:
 
 
 def _fullest_caption(seed: int) -> Caption:
-    """Of the captions this person may get, the one that says most colours: a test asks for all it can judge."""
+    """Of the captions this person may get, the one that says most colours."""
     subject = sample_subject(seed)
     rng = np.random.default_rng([seed, 2])
     captions = [compose(subject.geometry, subject.outfit, rng) for _ in range(_CAPTION_TRIES)]
@@ -88,5 +88,4 @@ def pure_slots(pixels: DressedPixels) -> UInt8[Tensor, "N H W"]:
 def region(person: Person, slot: int, mask: Bool[Tensor, "N H W"]) -> Bool[Tensor, "N H W"]:
     """Where `slot` is to be seen on the proxy, a pixel away from its border."""
     inside = (person.slots == slot) & mask
-    shrunk = torch.nn.functional.max_pool2d((~inside)[:, None].float(), 3, stride=1, padding=1)[:, 0] == 0
-    return shrunk
+    return torch.nn.functional.max_pool2d((~inside)[:, None].float(), 3, stride=1, padding=1)[:, 0] == 0

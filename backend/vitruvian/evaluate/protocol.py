@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from PIL import Image
 
 from vitruvian.core.images import Avatar
-from vitruvian.core.report import Report
+from vitruvian.core.report import Report, silent
 from vitruvian.diffusion.prior import Prior
 from vitruvian.evaluate.adherence import ColourFinding, judge_colours, median_difference, share_right
 from vitruvian.evaluate.consistency import ViewFigures, measure_views, truth_floor
@@ -51,26 +50,26 @@ class Evaluation:
 
     def table(self) -> list[Target]:
         guided, alone = _means(self.guided), _means(self.independent)
-        right, difference = share_right(self.colours), median_difference(self.colours)
-        gain = guided.overlap_psnr - alone.overlap_psnr
+        right, true = share_right(self.colours), share_right(self.colours_of_truth)
+        difference = median_difference(self.colours)
+        overlap, gain = guided.overlap_psnr, guided.overlap_psnr - alone.overlap_psnr
         sharp = guided.sharpness / alone.sharpness
+        near, far = guided.patch_distance, alone.patch_distance
+        again, covered = guided.texture_psnr, guided.coverage
         return [
             Target("colours: nearest palette colour right", 100 * right, ">= 90", right >= 0.90, "%"),
-            Target("colours: the same on true renderings", 100 * share_right(self.colours_of_truth), "", None, "%"),
+            Target("colours: the same on true renderings", 100 * true, "", None, "%"),
             Target("colours: median CIEDE2000", difference, "<= 12", difference <= 12),
-            Target("overlap PSNR, guided", guided.overlap_psnr, ">= 28", guided.overlap_psnr >= 28, "dB"),
+            Target("overlap PSNR, guided", overlap, ">= 28", overlap >= 28, "dB"),
             Target("overlap PSNR, independent", alone.overlap_psnr, "", None, "dB"),
             Target("overlap PSNR, gain", gain, ">= 6", gain >= 6, "dB"),
             Target("Laplacian energy, guided / independent", sharp, ">= 0.85", sharp >= 0.85),
-            Target(
-                "patch distance to truth, guided", guided.patch_distance,
-                "<= independent", guided.patch_distance <= alone.patch_distance,
-            ),
-            Target("patch distance to truth, independent", alone.patch_distance, "", None),
+            Target("patch distance to truth, guided", near, "<= independent", near <= far),
+            Target("patch distance to truth, independent", far, "", None),
             Target("patch distance between halves of the truth", self.floor, "", None),
-            Target("texture drawn again vs its views", guided.texture_psnr, ">= 30", guided.texture_psnr >= 30, "dB"),
-            Target("coverage of visible texels", 100 * guided.coverage, ">= 99.5", guided.coverage >= 0.995, "%"),
-        ]  # fmt: skip
+            Target("texture drawn again vs its views", again, ">= 30", again >= 30, "dB"),
+            Target("coverage of visible texels", 100 * covered, ">= 99.5", covered >= 0.995, "%"),
+        ]
 
 
 def evaluate(
@@ -107,12 +106,10 @@ def evaluate(
     return evaluation
 
 
-def make(
-    person: Person, prior: Prior, settings: MVHumanSettings, report: Callable[..., None] | None = None
-) -> Avatar:
+def make(person: Person, prior: Prior, settings: MVHumanSettings) -> Avatar:
     """The avatar that `vitruvian generate` would make for this person's prompt, body and cameras."""
     inputs = Inputs(body=person.body, rig=person.rig, prompt=person.prompt)
-    return run(inputs, settings, prior, report or (lambda *_: None))
+    return run(inputs, settings, prior, silent)
 
 
 def sheet(path: Path, rows: list[torch.Tensor]) -> None:
@@ -143,9 +140,8 @@ def _judge_all_colours(
 
 
 def _means(figures: list[ViewFigures]) -> ViewFigures:
-    return ViewFigures(
-        **{key: statistics.fmean(getattr(f, key) for f in figures) for key in vars(figures[0])}
-    )
+    means = {key: statistics.fmean(getattr(f, key) for f in figures) for key in vars(figures[0])}
+    return ViewFigures(**means)
 
 
 def _as_json(evaluation: Evaluation, prior: Prior) -> dict[str, Any]:

@@ -76,7 +76,9 @@ def glb_bytes(mesh: Mesh, albedo_png: bytes) -> bytes:
     uv[:, 1] = 1.0 - uv[:, 1]
     shape = _rest_mesh(mesh)
     attributes = {
-        "POSITION": buffer.accessor(_vectors(shape.vertices.cpu().numpy()[corners[:, 0]]), "VEC3", _FLOAT, _VERTICES),
+        "POSITION": buffer.accessor(
+            _vectors(shape.vertices.cpu().numpy()[corners[:, 0]]), "VEC3", _FLOAT, _VERTICES
+        ),
         "NORMAL": buffer.accessor(_normals(shape)[corners[:, 0]], "VEC3", _FLOAT, _VERTICES),
         "TEXCOORD_0": buffer.accessor(uv, "VEC2", _FLOAT, _VERTICES),
     }

@@ -60,8 +60,8 @@ class _Buffer:
 def glb_bytes(mesh: Mesh, albedo_png: bytes) -> bytes:
     """The mesh with its texture as a GLB file.
 
-    Vertices are split where the UV layout is cut; their order is otherwise the mesh's. Beyond four influences a
-    vertex keeps the strongest.
+    Vertices are split where the UV layout is cut; their order is otherwise the mesh's. Beyond four influences
+    a vertex keeps the strongest.
 
     Raises:
         UserError: when the mesh has no UVs.

@@ -58,7 +58,7 @@ def contact_sheet(views: ViewSet, tile: int = 256) -> Image.Image:
 
 
 def coverage_picture(texture: Texture) -> Image.Image:
-    """The coverage map in colour: black outside the islands, violet where filled in, bright where well seen."""
+    """The coverage map in colour: violet where filled in, bright where well seen, black outside islands."""
     value = texture.coverage.cpu().numpy().clip(0.0, 1.0) * (len(_GRADIENT) - 1)
     low = np.minimum(value.astype(int), len(_GRADIENT) - 2)
     part = (value - low)[..., None]
@@ -87,7 +87,7 @@ def turntable(
 
 
 def gif_bytes(pictures: list[Image.Image], seconds: float = 4.0) -> bytes:
-    """An endless animation of `seconds` a round, with one palette for all frames so that colours hold still."""
+    """An endless animation of `seconds` a round; one palette for all frames, so that colours hold still."""
     strip = Image.new("RGB", (pictures[0].width, pictures[0].height * min(6, len(pictures))))
     for slot in range(min(6, len(pictures))):
         strip.paste(pictures[slot * len(pictures) // min(6, len(pictures))], (0, slot * pictures[0].height))

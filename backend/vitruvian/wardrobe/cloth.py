@@ -67,6 +67,24 @@ class Surface:
         np.maximum.at(self.heights, cut.b, heights)
 
 
+@dataclass
+class Wearer:
+    """What garments are put on: the body so far, and which of its skin is out of sight."""
+
+    body: Anatomy
+    surface: Surface
+    hidden: Float[ndarray, "V"]
+    """How deep under cloth each vertex is, in shares of the height; above `DEEP` its skin is left out."""
+    rng: np.random.Generator
+
+    def hide(self, inside: Float[ndarray, "V"]) -> None:
+        np.maximum(self.hidden, inside, out=self.hidden)
+
+
+DEEP = 0.016
+"""Skin deeper under cloth than this (shares of the height, measured along the skin) is not drawn."""
+
+
 def surface_of(body: Anatomy, vertices: Float[ndarray, "V 3"], stature: float) -> Surface:
     normals = vertex_normals(vertices, body.faces)
     for _ in range(8):
@@ -107,11 +125,19 @@ def cut_out(faces: Int[ndarray, "F 3"], inside: Float[ndarray, "V"]) -> Cut:
 
 def border_edges(faces: Int[ndarray, "G 3"]) -> Int[ndarray, "E 2"]:
     """Directed edges with a face on one side only."""
+    return border_corners(faces)[0]
+
+
+def border_corners(
+    faces: Int[ndarray, "G 3"],
+) -> tuple[Int[ndarray, "E 2"], Int[ndarray, "E"], Int[ndarray, "E"]]:
+    """Border edges, the face that each belongs to, and the corner of that face at which it starts."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     base = edges.max() + 1 if len(edges) else 1
     key = edges.min(1) * base + edges.max(1)
     _, index, count = np.unique(key, return_index=True, return_counts=True)
-    return edges[index[count == 1]]
+    lone = index[count == 1]
+    return edges[lone], lone % max(len(faces), 1), lone // max(len(faces), 1)
 
 
 def smooth_heights(
@@ -141,7 +167,7 @@ def lift(cut: Cut, surface: Surface, heights: Float[ndarray, "P"]) -> Float[ndar
 
 def with_rim(piece: Piece, inner: Float[ndarray, "P 3"]) -> Piece:
     """Close the garment's edges: a strip from each border edge to its counterpart in `inner`, so hems are thick."""
-    edges = border_edges(piece.faces)
+    edges, owner, corner = border_corners(piece.faces)
     if len(edges) == 0:
         return piece
     used, local = np.unique(edges, return_inverse=True)
@@ -152,18 +178,7 @@ def with_rim(piece: Piece, inner: Float[ndarray, "P 3"]) -> Piece:
             np.stack([edges[:, 1], local[:, 0], local[:, 1]], axis=1),
         ]
     )
-    face_of = {}
-    for k in range(3):
-        pairs = piece.faces[:, [k, (k + 1) % 3]]
-        face_of.update(zip(map(tuple, pairs.tolist()), range(len(pairs)), strict=True))
-    owner = np.array([face_of[tuple(e)] for e in edges.tolist()])
-    corner_uv = np.array(
-        [
-            [piece.uv[f][list(piece.faces[f]).index(i)] for i in e]
-            for f, e in zip(owner.tolist(), edges.tolist(), strict=True)
-        ]
-    )
-    first, second = corner_uv[:, 0], corner_uv[:, 1]
+    first, second = piece.uv[owner, corner], piece.uv[owner, (corner + 1) % 3]
     uv = np.concatenate([np.stack([second, first, first], 1), np.stack([second, first, second], 1)])
     return replace(
         piece,

@@ -19,8 +19,7 @@ from vitruvian.body.poses import joint_rotations_of
 from vitruvian.core.mesh import Mesh
 from vitruvian.wardrobe import accessories, garments, hair, lofts, shoes
 from vitruvian.wardrobe.anatomy import Anatomy, anatomy, averaging_matrix, eyes, vertex_normals
-from vitruvian.wardrobe.cloth import Piece, surface_of
-from vitruvian.wardrobe.garments import DEEP, Wearer
+from vitruvian.wardrobe.cloth import DEEP, Piece, Wearer, surface_of
 from vitruvian.wardrobe.records import EYES, SKIN, Geometry
 
 AO_RAYS, AO_REACH, AO_FLOOR = 24, 0.25, 0.70

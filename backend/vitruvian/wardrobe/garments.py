@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from vitruvian.wardrobe.anatomy import Anatomy, apply, similarity
+from vitruvian.wardrobe.anatomy import Anatomy
 from vitruvian.wardrobe.cloth import (
     Cut,
     Piece,
-    Surface,
+    Wearer,
     border_edges,
     cut_out,
     lift,
@@ -20,27 +18,11 @@ from vitruvian.wardrobe.cloth import (
     with_rim,
     wrapped_uv,
 )
+from vitruvian.wardrobe.collars import JACKET_COLLAR, NECKBAND, SHIRT_COLLAR, collar
 from vitruvian.wardrobe.records import BELT, BOTTOM, DRESS, OUTER, TOP, Geometry
 
 WAIST, ANKLE = 0.615, 0.045
 """Where hems 0 and 1 lie on the mean body at rest (shares of its height)."""
-
-
-@dataclass
-class Wearer:
-    """What garments are put on: the body so far, and which of its skin is out of sight."""
-
-    body: Anatomy
-    surface: Surface
-    hidden: Float[ndarray, "V"]
-    """How deep under cloth each vertex is, in shares of the height; above `DEEP` its skin is left out."""
-    rng: np.random.Generator
-
-    def hide(self, inside: Float[ndarray, "V"]) -> None:
-        np.maximum(self.hidden, inside, out=self.hidden)
-
-
-DEEP = 0.016
 
 
 def hem_height(hem: float) -> float:
@@ -64,9 +46,9 @@ def make_top(wearer: Wearer, geometry: Geometry, kind: str) -> list[Piece]:
     ease = base + geometry.top_loose * torso_ease(body, 0.014, 0.016, sleeve)
     piece = follow(wearer, inside, ease, TOP, wrinkles=0.0025, rounds=30)
     if kind == "shirt":
-        return [piece, collar(wearer, piece, TOP, ((0.026, 0.004), (0.030, 0.010), (-0.004, 0.024)))]
+        return [piece, collar(wearer, piece, TOP, SHIRT_COLLAR)]
     if kind == "sweater":
-        return [piece, collar(wearer, piece, TOP, ((0.012, 0.003), (0.010, 0.010), (-0.004, 0.011)))]
+        return [piece, collar(wearer, piece, TOP, NECKBAND)]
     return [piece]
 
 
@@ -113,7 +95,7 @@ def make_outer(wearer: Wearer, geometry: Geometry, kind: str) -> list[Piece]:
     thick = 0.008 if kind == "jacket" else 0.012
     ease = thick + 0.6 * torso_ease(body, 0.012, 0.012, geometry.outer_sleeve)
     piece = follow(wearer, inside, ease, OUTER, wrinkles=0.003, rounds=30, hides=geometry.outer_open == 0)
-    return [piece, collar(wearer, piece, OUTER, ((0.028, 0.006), (0.032, 0.014), (-0.022, 0.034)))]
+    return [piece, collar(wearer, piece, OUTER, JACKET_COLLAR)]
 
 
 def below_neck(body: Anatomy, kind: str, neckline: float) -> Float[ndarray, "V"]:
@@ -248,43 +230,3 @@ def fabric_uv(body: Anatomy, cut: Cut, stature: float, legs: bool) -> Float[ndar
             points, cut.faces[rest], centre, np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])
         )
     return uv
-
-
-def collar(wearer: Wearer, piece: Piece, slot: int, profile: tuple[tuple[float, float], ...]) -> Piece:
-    """A collar on the neck's edge: rows of (up, out) offsets in metres along the neck and away from it."""
-    body = wearer.body
-    edges = border_edges(piece.faces)
-    neck = (piece.rest[:, 2] > 0.79) & (np.abs(piece.rest[:, 0]) < 0.075) & (piece.border < 1e-6)
-    edges = edges[neck[edges].all(axis=1)]
-    used, local = np.unique(edges, return_inverse=True)
-    local = local.reshape(-1, 2)
-    near = (body.rest[:, 2] > 0.82) & (body.rest[:, 2] < 0.88) & (body.head_weight < 0.5) & (body.part == 0)
-    T = similarity(body.rest[near], wearer.surface.vertices[near])
-    up = T[:3, 2] / np.linalg.norm(T[:3, 2])
-    centre = apply(T, body.joints["neck01"])
-    start = piece.vertices[used]
-    out = start - centre
-    out -= (out @ up)[:, None] * up
-    out /= np.linalg.norm(out, axis=1, keepdims=True)
-    rows = [start] + [start + h * up + d * out for h, d in profile]
-    count, n = len(rows), len(used)
-    faces, uv = [], []
-    around = np.arctan2(start @ T[:3, 0], start @ T[:3, 1]) * 0.06
-    for k in range(count - 1):
-        a, b = local[:, 0] + k * n, local[:, 1] + k * n
-        faces += [np.stack([b, a, a + n], 1), np.stack([b, a + n, b + n], 1)]
-        ua, ub = around[local[:, 0]], around[local[:, 1]]
-        v0, v1 = np.full(len(a), 0.02 * k), np.full(len(a), 0.02 * (k + 1))
-        uv += [
-            np.stack([np.stack([ub, v0], -1), np.stack([ua, v0], -1), np.stack([ua, v1], -1)], 1),
-            np.stack([np.stack([ub, v0], -1), np.stack([ua, v1], -1), np.stack([ub, v1], -1)], 1),
-        ]
-    all_faces = np.concatenate(faces) if faces else np.zeros((0, 3), dtype=np.int64)
-    return Piece(
-        vertices=np.concatenate(rows),
-        faces=all_faces,
-        slot=np.full(len(all_faces), slot, dtype=np.uint8),
-        uv=np.concatenate(uv),
-        rest=np.tile(piece.rest[used], (count, 1)),
-        border=np.tile(np.linspace(0.02, 0.0, count)[:, None], (1, n)).ravel(),
-    )

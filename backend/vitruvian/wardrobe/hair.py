@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from vitruvian.wardrobe.cloth import Piece
-from vitruvian.wardrobe.garments import Wearer, follow
+from vitruvian.wardrobe.accessories import hat_line
+from vitruvian.wardrobe.cloth import Piece, Wearer
+from vitruvian.wardrobe.garments import follow
 from vitruvian.wardrobe.heads import CENTRE, Head, head_of, polar, psi_at_height, shell, tube
 from vitruvian.wardrobe.records import BEARD, HAIR, Geometry
 
@@ -61,7 +62,9 @@ def _cap(wearer: Wearer, head: Head, geometry: Geometry) -> Piece:
     psi = share[:, None] * psi_end[None]
     directions = polar(theta[None], psi)
     radius = head.radius(directions)
-    thickness = _thickness(wearer, geometry, theta, psi, share[:, None], falls)
+    thickness = _thickness(
+        wearer, geometry, theta, psi, share[:, None], falls, CENTRE[2] + radius * directions[..., 2]
+    )
     points = CENTRE + (radius + thickness)[..., None] * directions
     if not falls.any():
         return shell(head, points, HAIR, inward=0.003)
@@ -86,13 +89,17 @@ def _hairline(degrees: Float[ndarray, "M"], geometry: Geometry) -> Float[ndarray
 
 
 def _thickness(
-    wearer: Wearer, geometry: Geometry, theta: ndarray, psi: ndarray, share: ndarray, falls: ndarray
+    wearer: Wearer,
+    geometry: Geometry,
+    theta: ndarray,
+    psi: ndarray,
+    share: ndarray,
+    falls: ndarray,
+    height: ndarray,
 ) -> Float[ndarray, "K M"]:
     """Volume over the scalp: fullest on top, thin at a free hairline, with locks and a parting."""
     least, more, sides = _THICKNESS[geometry.hair_style]
     full = least + more * geometry.hair_volume
-    if geometry.hat is not None:
-        full = min(full, 0.0045)
     down = np.clip(psi / 1.5, 0.0, 1.0)
     volume = full * (1.0 + (sides - 1.0) * down**2)
     fringe = (
@@ -108,6 +115,10 @@ def _thickness(
         x = np.sin(psi) * np.sin(theta)[None] - 0.45 * geometry.parting
         in_front = (np.cos(theta) > -0.2)[None] & (share < 0.95)
         volume = volume * (1.0 - 0.5 * np.exp(-((x / 0.06) ** 2)) * in_front)
+    if geometry.hat is not None:
+        # Pressed flat under the hat, free below its edge.
+        below = hat_line(geometry.hat, theta)[None] - height
+        volume = np.minimum(volume, 0.0045 + 1.2 * np.clip(below, 0.0, None))
     return volume
 
 
@@ -156,13 +167,20 @@ def _curtain(
         # Hair may swing in by a tenth of its fall, and must go out over shoulders and back.
         inner = radius - 0.10 * (z[max(k - 1, 0)] - z[k] if k else start[:, 2] - z[0])
         radius = np.minimum(np.maximum(inner, body[k] + gap), widest)
-        radius = np.maximum(radius, np.where(z[k] > 0.895, 0.0, 0.0))
+        radius = np.maximum(radius, _over_ears(theta, z[k], origins[k]))
         rows.append(radius.copy())
     radii = _smooth_rows(np.stack(rows))
     wave = 0.0022 * np.sin(number * theta[None] + 14 * (z - 0.9) * 6.0 + phase)
     radii = radii + wave * share[:, None]
     points = origins + radii[..., None] * directions
     return np.where((falls > 0)[None, :, None], points, start[None])
+
+
+def _over_ears(theta: Float[ndarray, "M"], z: Float[ndarray, "M"], origins: ndarray) -> Float[ndarray, "M"]:
+    """How far out hair must be to cover the ears, which stick out of the head's sides; 0 elsewhere."""
+    y = origins[:, 1] - 0.052 * np.cos(theta)
+    beside = (np.abs(np.sin(theta)) > 0.6) & (y > -0.045) & (y < 0.012) & (z > 0.898)
+    return np.where(beside, 0.0570 / np.maximum(np.abs(np.sin(theta)), 0.6), 0.0)
 
 
 def _ponytail(wearer: Wearer, head: Head, geometry: Geometry) -> Piece:

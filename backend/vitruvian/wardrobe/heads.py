@@ -11,8 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from vitruvian.wardrobe.anatomy import apply, similarity
-from vitruvian.wardrobe.cloth import Piece, with_rim
-from vitruvian.wardrobe.garments import Wearer
+from vitruvian.wardrobe.cloth import Piece, Wearer, with_rim
 
 CENTRE = np.array([0.0, -0.022, 0.945])
 """Middle of the skull on the mean body; shells over the head are distances from it."""

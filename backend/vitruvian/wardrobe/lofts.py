@@ -15,8 +15,8 @@ from numpy import ndarray
 from scipy.spatial import ConvexHull, QhullError
 
 from vitruvian.wardrobe.anatomy import similarity
-from vitruvian.wardrobe.cloth import Piece, with_rim
-from vitruvian.wardrobe.garments import WAIST, Wearer, hem_height
+from vitruvian.wardrobe.cloth import Piece, Wearer, with_rim
+from vitruvian.wardrobe.garments import WAIST, hem_height
 from vitruvian.wardrobe.records import BOTTOM, DRESS, OUTER, Geometry
 
 ANGLES = 64

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from vitruvian.wardrobe.anatomy import apply, similarity
-from vitruvian.wardrobe.cloth import Piece
-from vitruvian.wardrobe.garments import Wearer, follow
+from vitruvian.wardrobe.cloth import Piece, Wearer
+from vitruvian.wardrobe.garments import follow
 from vitruvian.wardrobe.records import SHOES, SOLES
 
 COLLAR = {"sneakers": 0.046, "shoes": 0.040, "boots": 0.052}

@@ -163,8 +163,8 @@ def _read_with_trimesh(path: Path) -> Mesh:
 def _welded(mesh: Mesh) -> Mesh:
     """Vertices that glTF had to split at UV seams joined again, so that normals are smooth across seams.
 
-    Joined are vertices of the same position and the same weights, in order of first appearance; `uv_faces` keeps
-    pointing to the split UVs.
+    Joined are vertices of the same position and the same weights, in order of first appearance; `uv_faces`
+    keeps pointing to the split UVs.
     """
     key = mesh.vertices
     if mesh.rig is not None:

@@ -37,7 +37,7 @@ class _Document:
 
 
 def read_skinned_gltf(path: Path) -> Mesh | None:
-    """The skinned meshes of a .glb or .gltf as one mesh in glTF's axes (+Y up, facing +Z), posed as the file is.
+    """The skinned meshes of a .glb or .gltf as one mesh, +Y up and facing +Z, in the file's pose.
 
     Vertices that glTF splits at UV seams stay split.
 
@@ -84,8 +84,8 @@ def read_skinned_gltf(path: Path) -> Mesh | None:
 def _rig(document: _Document, skin: dict[str, Any], stacked: dict[str, ndarray]) -> tuple[Rig, torch.Tensor]:
     """The skin as a rig whose rest pose stands where its root joint stands now, and the posed vertices.
 
-    glTF moves a vertex by M_j = (world of joint j) (inverse bind j). Bind space may have axes and units of its
-    own, so it is brought to the world by the root's M; what is left of each M_j is rigid unless bones are scaled.
+    glTF moves a vertex by M_j = (world of joint j) (inverse bind j). Bind space may have axes and units of
+    its own, so it is brought to the world by the root's M; the rest of each M_j is rigid unless bones scale.
     """
     worlds = _world_transforms(document.json["nodes"])
     order, parents = _parents_first(skin["joints"], document.json["nodes"])
@@ -129,17 +129,15 @@ def _primitive(document: _Document, primitive: dict[str, Any]) -> dict[str, Any]
     sets = [s for s in range(8) if f"JOINTS_{s}" in attributes]
     if not sets:
         raise ValueError("a skinned mesh lacks its weights")
+    joints = [_accessor(document, attributes[f"JOINTS_{s}"]) for s in sets]
+    weights = [_accessor(document, attributes[f"WEIGHTS_{s}"]) for s in sets]
     return {
         "vertices": vertices,
         "faces": faces.reshape(-1, 3).astype(np.int64),
         # glTF's UV origin is the top left.
-        "uvs": None if uvs is None else uvs * np.float32([1, -1]) + np.float32([0, 1]),
-        "joints": np.concatenate([_accessor(document, attributes[f"JOINTS_{s}"]) for s in sets], 1).astype(
-            np.int64
-        ),
-        "weights": np.concatenate([_accessor(document, attributes[f"WEIGHTS_{s}"]) for s in sets], 1).astype(
-            float
-        ),
+        "uvs": None if uvs is None else uvs * np.array([1.0, -1.0]) + np.array([0.0, 1.0]),
+        "joints": np.concatenate(joints, 1).astype(np.int64),
+        "weights": np.concatenate(weights, 1).astype(np.float64),
     }
 
 

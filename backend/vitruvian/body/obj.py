@@ -1,4 +1,4 @@
-"""Wavefront OBJ. Our own reader, since trimesh splits vertices at UV seams: the artist's order must survive."""
+"""Wavefront OBJ. Our own reader, since trimesh splits vertices at UV seams: the artist's order must stay."""
 
 from __future__ import annotations
 

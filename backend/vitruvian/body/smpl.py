@@ -19,7 +19,7 @@ _FACE = {"nose": "nose", "reye": "right_eye", "leye": "left_eye", "rear": "right
 
 
 def read_smpl(path: Path, betas: tuple[float, ...] = ()) -> tuple[Mesh, dict[str, int]]:
-    """The body of an SMPL-family `.npz` at rest, in SMPL's axes (+Y up, facing +Z), and the vertices of its face.
+    """The body of an SMPL-family `.npz` at rest, +Y up and facing +Z, and where its face is.
 
     Args:
         betas: shape coefficients, as many as wanted from the first on.
@@ -76,7 +76,7 @@ def _at_rest(kind: str, data: dict[str, Any], betas: tuple[float, ...]) -> tuple
 
 
 def _read_arrays(path: Path) -> dict[str, Any]:
-    """The numeric arrays of the file. Pickled objects in it (labels that nobody needs here) are left alone."""
+    """The numeric arrays of the file. Pickled objects in it (labels, not needed here) are left alone."""
     if path.suffix.lower() == ".pkl":
         raise UserError(
             "mesh",

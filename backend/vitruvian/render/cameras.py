@@ -28,7 +28,7 @@ def look_at(
     """
     forward = target - position
     right = torch.linalg.cross(forward, up)
-    if float(forward.norm()) < 1e-9 or float(right.norm()) < 1e-6 * float(forward.norm() * up.norm()):
+    if float(right.norm()) <= 1e-6 * float(forward.norm() * up.norm()):
         raise ValueError("view direction and up vector do not span a camera")
     forward, right = forward / forward.norm(), right / right.norm()
     T_world_cam = torch.eye(4, dtype=position.dtype)

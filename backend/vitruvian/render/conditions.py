@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vitruvian.core.camera import CameraRig
@@ -64,15 +64,22 @@ def camera_normals(mesh: Mesh, rig: CameraRig, gbuffer: GBuffer) -> Float[Tensor
     Where a view sees the back of a face (the inside of a sleeve), the normal is turned to the viewer's side.
     """
     pixels, smooth = interpolate_foreground(gbuffer, mesh.faces, mesh.vertex_normals)
-    flat = mesh.face_normals[gbuffer.face_id.reshape(-1)[pixels]]
+    face = gbuffer.face_id.reshape(-1)[pixels]
     view = pixels // (rig.width * rig.height)
-    to_camera = _directions_to_camera(rig, pixels, view)
-    facing = (flat * to_camera).sum(dim=-1, keepdim=True) >= 0
-    smooth = torch.where(facing, smooth, -smooth)
-    R = rig.T_world_cam[:, :3, :3]
-    in_camera = torch.nn.functional.normalize((R[view] * smooth[:, :, None]).sum(dim=1), dim=-1)
-    out = in_camera.new_zeros(gbuffer.face_id.numel(), 3)
-    return out.index_copy(0, pixels, in_camera).reshape(*gbuffer.face_id.shape, 3)
+    front = _seen_from_front(mesh, rig)[view, face, None]
+    unit = torch.nn.functional.normalize(torch.where(front, smooth, -smooth), dim=-1)
+    in_world = unit.new_zeros(gbuffer.face_id.numel(), 3).index_copy(0, pixels, unit)
+    in_camera = in_world.reshape(len(rig), -1, 3) @ rig.T_world_cam[:, :3, :3]
+    return in_camera.reshape(*gbuffer.face_id.shape, 3)
+
+
+def _seen_from_front(mesh: Mesh, rig: CameraRig) -> Bool[Tensor, "N F"]:
+    """Whether each camera is on the outer side of each face's plane."""
+    corner = mesh.vertices[mesh.faces[:, 0]]
+    normals = mesh.face_normals
+    to_position = rig.positions @ normals.T - (corner * normals).sum(dim=-1)
+    against_view = -rig.T_world_cam[:, :3, 2] @ normals.T
+    return torch.where(rig.orthographic[:, None], against_view, to_position) >= 0
 
 
 def normal_condition(
@@ -82,14 +89,3 @@ def normal_condition(
     colours = (1 - normals) / 2
     background = torch.tensor(NORMAL_BACKGROUND, dtype=normals.dtype, device=normals.device)
     return torch.where(mask[..., None], colours, background).permute(0, 3, 1, 2).contiguous()
-
-
-def _directions_to_camera(
-    rig: CameraRig, pixels: Int[Tensor, "P"], view: Int[Tensor, "P"]
-) -> Float[Tensor, "P 3"]:
-    """From the surface at foreground pixels back along their rays, in the world, not unit length."""
-    column, row = pixels % rig.width + 0.5, pixels // rig.width % rig.height + 0.5
-    homogeneous = torch.stack([column, row, torch.ones_like(column)], dim=-1).to(rig.K)
-    R = rig.T_world_cam[:, :3, :3]
-    perspective = (R @ torch.linalg.inv(rig.K))[view] @ homogeneous[:, :, None]
-    return -torch.where(rig.orthographic[view, None], R[view, :, 2], perspective[..., 0])

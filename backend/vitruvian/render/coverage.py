@@ -14,10 +14,10 @@ from vitruvian.render.cameras import fitting_distance, join_rigs, look_at, persp
 from vitruvian.render.raster import rasterize
 
 CANDIDATE_ELEVATIONS = (-60.0, -30.0, 0.0, 30.0, 60.0)
-CANDIDATE_AZIMUTHS = tuple(30.0 * i for i in range(12))
+CANDIDATE_AZIMUTHS = tuple(22.5 + 45.0 * i for i in range(8))
 CLOSE_UP = 0.55
 """Distance of close-up candidates, as a share of the full-body distance."""
-CANDIDATE_SIZE = 192
+CANDIDATE_SIZE = 128
 """Pixels of the candidates' depth maps; enough to tell hidden faces from seen ones."""
 MAX_EXTRA = 32
 
@@ -26,8 +26,8 @@ def cover_greedily(mesh: Mesh, rig: CameraRig, extra: int) -> CameraRig:
     """`rig` with `extra` more cameras, each the one that improves the view of most surface area.
 
     A face's quality is the best cosine between its normal and the direction to a camera that sees it; a
-    camera's gain is the area-weighted rise in quality over the faces. Candidates are full-body views and close-ups of
-    head, trunk and legs, all around and from below and above.
+    camera's gain is the area-weighted rise in quality over the faces. Candidates are full-body views and
+    close-ups of head, trunk and legs, all around and from below and above.
 
     Raises:
         UserError: if `extra` is out of range.

@@ -25,8 +25,8 @@ from vitruvian.core.images import GBuffer
 NOSE, NECK, RIGHT_EYE, LEFT_EYE, RIGHT_EAR, LEFT_EAR = 0, 1, 14, 15, 16, 17
 FACE = (NOSE, RIGHT_EYE, LEFT_EYE)
 TRUNK = (NECK, 2, 5, 8, 11)
-"""Neck, shoulders, hips: as deep in the body as a trunk is thick."""
-DEPTH_BEHIND_SURFACE = {"face": 0.03, "ears": 0.06, "trunk": 0.17, "limbs": 0.10}
+"""Neck, shoulders, hips: as deep in the body as the trunk is wide to its side."""
+DEPTH_BEHIND_SURFACE = {"face": 0.03, "ears": 0.06, "trunk": 0.24, "limbs": 0.10}
 """Metres that a visible point may lie behind the surface in front of it: joints sit inside the body."""
 DRAWING_SIZE = 512
 """The short side at which the drawing's fixed line widths have the look that ControlNets were trained on."""
@@ -91,8 +91,8 @@ def _faces_camera(keypoints: Float[Tensor, "18 3"], rig: CameraRig) -> Bool[Tens
         rig.orthographic[:, None], -rig.T_world_cam[:, :3, 2], rig.positions - keypoints[NOSE]
     )
     to_camera = to_camera / to_camera.norm(dim=-1, keepdim=True).clamp(min=1e-9)
-    # The nose sits below the ears, so a profile seen from above has a negative cosine. Unknown ears give NaN, and
-    # a face whose direction is unknown is left out.
+    # The nose sits below the ears, so a profile seen from above has a negative cosine. Unknown ears give
+    # NaN, and a face whose direction is unknown is left out.
     return to_camera @ forward > -0.3
 
 

@@ -1,0 +1,201 @@
+"""G-buffers: known shapes, agreement of the two rasterisers, gradients, textures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import Float, Int
+from shapes import mixed_rig, sphere, square
+from torch import Tensor
+
+from vitruvian.core.camera import pixel_rays, project
+from vitruvian.core.errors import UserError
+from vitruvian.core.images import GBuffer
+from vitruvian.render import raster_kaolin
+from vitruvian.render.gbuffer import check_visible, interpolate, render_texture, sample_texture
+from vitruvian.render.raster import rasterize
+from vitruvian.render.raster_embree import box_rays, projected_boxes
+from vitruvian.render.rig_json import parse_rig
+
+
+def test_sphere_silhouette_and_depth_are_analytic() -> None:
+    rig = parse_rig({"cameras": [{"position": [0, -2, 1], "look_at": [0, 0, 1], "ortho_scale": 1.28}]}, 128)
+    gbuffer = rasterize(sphere(0.5, subdivisions=6), rig)
+    ys, xs = torch.meshgrid(*(torch.arange(128) + 0.5 - 64,) * 2, indexing="ij")
+    radius_squared = (xs**2 + ys**2) * 0.01**2
+    inside = radius_squared < 0.495**2
+    expected = 2 - (0.25 - radius_squared[inside]).sqrt()
+    assert (gbuffer.mask[0] & (radius_squared > 0.5001**2)).sum() == 0
+    assert gbuffer.mask[0][inside].all()
+    assert (gbuffer.depth[0][inside] - expected).abs().median() < 1e-4
+    assert gbuffer.depth[0][~gbuffer.mask[0]].abs().max() == 0
+
+
+def test_interpolated_positions_lie_on_the_rays_at_the_depth() -> None:
+    mesh, rig = sphere(), mixed_rig()
+    gbuffer = rasterize(mesh, rig)
+    origins, directions = pixel_rays(rig)
+    expected = origins + directions * gbuffer.depth[..., None]
+    found = interpolate(gbuffer, mesh.faces, mesh.vertices)
+    assert gbuffer.mask.any(dim=2).any(dim=1).all()
+    assert (found - expected)[gbuffer.mask].abs().max() < 2e-5
+    assert found[~gbuffer.mask].abs().max() == 0
+    assert torch.allclose(gbuffer.barycentric.sum(-1), gbuffer.mask.float(), atol=1e-6)
+
+
+def test_positions_project_back_to_their_pixels() -> None:
+    mesh, rig = sphere(), mixed_rig()
+    gbuffer = rasterize(mesh, rig)
+    positions = interpolate(gbuffer, mesh.faces, mesh.vertices)
+    for view in range(len(rig)):
+        rows, columns = gbuffer.mask[view].nonzero().unbind(1)
+        pixels, z = project(positions[view, rows, columns], rig.select([view]))
+        centres = torch.stack([columns, rows], dim=-1) + 0.5
+        assert (pixels[0] - centres).abs().max() < 5e-3
+        assert (z[0] - gbuffer.depth[view, rows, columns]).abs().max() < 1e-5
+
+
+def test_box_rays_are_those_of_the_camera_and_boxes_miss_nothing() -> None:
+    mesh, rig = sphere(), mixed_rig()
+    origins, directions = pixel_rays(rig)
+    boxes = projected_boxes(mesh, rig)
+    pixels, _ = project(mesh.vertices, rig)
+    for view, (left, top, right, bottom) in enumerate(boxes.tolist()):
+        ours = box_rays(rig, view, left, top, right, bottom)
+        window = (view, slice(top, bottom), slice(left, right))
+        assert torch.allclose(torch.from_numpy(ours[0]), origins[window].reshape(-1, 3), atol=1e-5)
+        assert torch.allclose(torch.from_numpy(ours[1]), directions[window].reshape(-1, 3), atol=1e-5)
+        assert left <= max(pixels[view, :, 0].min(), 0)
+        assert right >= min(pixels[view, :, 0].max(), rig.width)
+        assert top <= max(pixels[view, :, 1].min(), 0)
+        assert bottom >= min(pixels[view, :, 1].max(), rig.height)
+
+
+@pytest.mark.parametrize(("y", "sees"), [(3.0, False), (-3.0, True), (0.0, True)])
+def test_a_camera_sees_what_is_in_front_of_it_only(y: float, sees: bool) -> None:
+    camera = {"position": [0, y, 1], "look_at": [0, y + 1, 1], "fov": 50}
+    rig = parse_rig({"cameras": [camera]}, 64)
+    gbuffer = rasterize(sphere(), rig)
+    assert bool(gbuffer.mask.any()) is sees
+    if sees:
+        check_visible(gbuffer, rig)
+    else:
+        with pytest.raises(UserError, match="no camera sees the body"):
+            check_visible(gbuffer, rig)
+
+
+def test_gradients_reach_vertices_normals_and_textures() -> None:
+    mesh, rig = sphere(subdivisions=2), mixed_rig(32, 24)
+    gbuffer = rasterize(mesh, rig)
+    vertices = mesh.vertices.clone().requires_grad_()
+    moved = replace(mesh, vertices=vertices)
+    interpolate(gbuffer, mesh.faces, moved.vertex_normals)[..., 0].square().sum().backward()
+    assert vertices.grad is not None
+    assert vertices.grad.abs().sum() > 0
+    flat = square()
+    camera = {"position": [0.5, -2, 0.5], "look_at": [0.5, 0, 0.5], "fov": 40}
+    flat_rig = parse_rig({"cameras": [camera]}, 32)
+    albedo = torch.rand(3, 8, 8, requires_grad=True)
+    render_texture(flat, rasterize(flat, flat_rig), albedo).sum().backward()
+    assert albedo.grad is not None
+    assert (albedo.grad > 0).all()
+
+
+def test_interpolation_passes_gradcheck() -> None:
+    mesh, rig = sphere(subdivisions=1), mixed_rig(16, 16)
+    gbuffer = rasterize(mesh, rig)
+    attribute = torch.rand(len(mesh.vertices), 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a: interpolate(gbuffer, mesh.faces, a), attribute)
+
+
+def test_a_textured_square_seen_face_on_is_its_texture() -> None:
+    albedo = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    rig = parse_rig(
+        {"cameras": [{"position": [0.5, -1, 0.5], "look_at": [0.5, 0, 0.5], "ortho_scale": 1}]}, 16
+    )
+    picture = render_texture(square(), rasterize(square(), rig), albedo)
+    assert torch.allclose(picture[0], albedo, atol=1e-4)
+
+
+def test_texture_corners_and_background() -> None:
+    albedo = torch.zeros(3, 4, 4)
+    albedo[0, 0, 0] = 1.0
+    uv = torch.tensor([[[[0.125, 0.875], [0.125, 0.125]]]])
+    assert sample_texture(albedo, uv)[0, 0, 0].tolist() == [1.0, 0.0]
+    rig = parse_rig(
+        {"cameras": [{"position": [0.5, -1, 0.5], "look_at": [0.5, 0, 0.5], "ortho_scale": 2}]}, 16
+    )
+    picture = render_texture(square(), rasterize(square(), rig), albedo, background=0.25)
+    assert (picture[0, :, 0] == 0.25).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(u=st.floats(0.1, 0.9), v=st.floats(0.1, 0.9), slope=st.tuples(*[st.floats(-1, 1)] * 3))
+def test_bilinear_sampling_reproduces_linear_textures(
+    u: float, v: float, slope: tuple[float, float, float]
+) -> None:
+    size = 16
+    centres = (torch.arange(size) + 0.5) / size
+    a, b, c = slope
+    ramp = a * centres[None, :] + b * (1 - centres[:, None]) + c
+    sampled = sample_texture(ramp.expand(3, -1, -1), torch.tensor([[[[u, v]]]]))
+    assert torch.allclose(sampled, torch.full_like(sampled, a * u + b * v + c), atol=1e-5)
+
+
+def documented_kaolin(
+    height: int,
+    width: int,
+    face_vertices_z: Float[Tensor, "N F 3"],
+    face_vertices_image: Float[Tensor, "N F 3 2"],
+    face_features: Float[Tensor, "N F 3 C"],
+    valid_faces: Tensor,
+    backend: str,
+) -> tuple[Float[Tensor, "N H W C"], Int[Tensor, "N H W"]]:
+    """What Kaolin's documentation says of `rasterize`, brute force: image in [-1, 1], y up, most z wins."""
+    assert backend == "cuda"
+    y = 1 - (2 * torch.arange(height) + 1) / height
+    x = (2 * torch.arange(width) + 1) / width - 1
+    points = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(-1, 1, 2)
+    features, faces = [], []
+    for z, corners, feature, valid in zip(
+        face_vertices_z, face_vertices_image, face_features, valid_faces, strict=True
+    ):
+        edges = corners[None] - points[:, :, None]
+        following, last = edges[:, :, [1, 2, 0]], edges[:, :, [2, 0, 1]]
+        weights = following[..., 0] * last[..., 1] - following[..., 1] * last[..., 0]
+        weights = weights / weights.sum(-1, keepdim=True)
+        covered = (weights >= 0).all(-1) & valid
+        closeness = (weights * z).sum(-1).masked_fill(~covered, -torch.inf)
+        best, face = closeness.max(dim=1)
+        hit = best > -torch.inf
+        mixed = torch.einsum("pk,pkc->pc", weights[torch.arange(len(face)), face], feature[face])
+        features.append((mixed * hit[:, None]).reshape(height, width, -1))
+        faces.append(torch.where(hit, face, -1).reshape(height, width))
+    return torch.stack(features), torch.stack(faces)
+
+
+def test_kaolins_side_agrees_with_embree_on_a_kernel_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raster_kaolin, "_kernel", lambda: documented_kaolin)
+    mesh, rig = sphere(subdivisions=2), mixed_rig(48, 40)
+    _assert_same(raster_kaolin.rasterize(mesh, rig), rasterize(mesh, rig))
+
+
+@pytest.mark.gpu
+def test_kaolin_agrees_with_embree() -> None:
+    if not torch.cuda.is_available() or not raster_kaolin.available():
+        pytest.skip("needs CUDA and Kaolin")
+    mesh, rig = sphere(), mixed_rig(256, 200)
+    _assert_same(rasterize(mesh, rig, "cuda").to("cpu"), rasterize(mesh, rig))
+
+
+def _assert_same(first: GBuffer, second: GBuffer) -> None:
+    both = first.mask & second.mask
+    assert both.sum() / (first.mask | second.mask).sum() > 0.999
+    same = both & (first.face_id == second.face_id)
+    assert same.sum() / both.sum() > 0.999
+    assert (first.depth - second.depth)[both].abs().max() < 1e-3
+    assert (first.barycentric - second.barycentric)[same].abs().max() < 1e-2

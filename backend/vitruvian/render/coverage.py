@@ -36,6 +36,7 @@ def cover_greedily(mesh: Mesh, rig: CameraRig, extra: int) -> CameraRig:
         raise UserError("extra views", extra, "is out of range", f"Use 0 to {MAX_EXTRA}")
     if extra == 0:
         return rig
+    mesh = mesh.to("cpu")
     candidates = _candidates(mesh)
     areas = _face_areas(mesh)
     quality = face_quality(mesh, rig, rasterize(mesh, rig)).amax(dim=0)

@@ -25,7 +25,8 @@ bench: setup
 
 setup: $(VENV)/.run-ready
 
-setup-dev: $(VENV)/.dev-ready .venv-blender/.ready node_modules/.ready
+setup-dev: $(VENV)/.dev-ready node_modules/.ready
+	@PYTHON="$(PYTHON)" scripts/setup_blender_env.sh
 
 $(VENV)/.run-ready: pyproject.toml scripts/setup_venv.sh
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" scripts/setup_venv.sh $(VENV)
@@ -33,11 +34,6 @@ $(VENV)/.run-ready: pyproject.toml scripts/setup_venv.sh
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
-	touch $@
-
-# The Cycles comparison renders in an environment of its own: Blender's module wants its own numpy.
-.venv-blender/.ready: scripts/setup_blender_env.sh
-	PYTHON="$(PYTHON)" scripts/setup_blender_env.sh
 	touch $@
 
 node_modules/.ready: scripts/setup_gltf_validator.sh

@@ -1,19 +1,17 @@
-"""One request as plain values, and the checks that need no model. Imports nothing heavy: `--help` stays quick."""
+"""One request as plain values, and the checks that need no model. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vitruvian.core.errors import UserError
+from vitruvian.core.folders import check_out_folder
 
 MAX_PROMPT = 2_000
-MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".npz", ".pkl")
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,8 @@ def check_job(job: GenerateJob) -> None:
             "Higher values follow the words more closely; 5 to 8 is usual",
         )
     _check_body(job)
-    _check_file("mesh", job.mesh, MESH_SUFFIXES)
-    _check_file("cameras", job.cameras, (".json",))
+    _check_file("mesh", job.mesh)
+    _check_file("cameras", job.cameras)
     if job.out is not None:
         check_out_folder(job.out)
 
@@ -100,27 +98,6 @@ def parse_body(text: str) -> dict[str, float]:
     if not isinstance(values, dict):
         raise UserError("body", text, "is not a JSON object", _BODY_REMEDY)
     return values
-
-
-def check_out_folder(out: Path, field_name: str = "out") -> None:
-    """Refuse an output folder that cannot be written, or that holds something which is not ours to replace.
-
-    Raises:
-        UserError: naming the folder and the remedy.
-    """
-    if out.exists() and not out.is_dir():
-        raise UserError(field_name, str(out), "is a file", "Choose a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / "report.json").is_file():
-        raise UserError(
-            field_name, str(out), "holds files that are not from Vitruvian", "Choose a new or an empty folder"
-        )
-    parent = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    try:
-        # Asking by doing: permission bits say nothing about read-only disks, quotas or the superuser.
-        os.rmdir(tempfile.mkdtemp(prefix=".vitruvian-", dir=parent))
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror or error})"
-        raise UserError(field_name, str(out), problem, "Choose a folder that you may write to") from None
 
 
 _BODY_REMEDY = """Write it like '{"gender": 0.2, "age": 0.6}'"""
@@ -158,14 +135,8 @@ def _check_body(job: GenerateJob) -> None:
         raise UserError("pose", job.pose, "poses the built-in body only", "Leave out either pose or mesh")
 
 
-def _check_file(name: str, path: Path | None, suffixes: tuple[str, ...]) -> None:
-    if path is None:
-        return
-    if not path.is_file():
+def _check_file(name: str, path: Path | None) -> None:
+    if path is not None and not path.is_file():
         raise UserError(
             name, str(path), "is not there" if not path.exists() else "is not a file", "Check the path"
-        )
-    if path.suffix.lower() not in suffixes:
-        raise UserError(
-            name, str(path), f"has an unknown type {path.suffix!r}", f"Use one of {', '.join(suffixes)}"
         )

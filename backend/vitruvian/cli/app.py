@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> int:
     except UserError as error:
         return _fail(str(error))
     except UsageError as error:
-        return _fail(f"{_one_line(error).rstrip('.')}. See `vitruvian COMMAND --help`")
+        return _fail(f"{_one_line(error)}{_given(error, arguments)}. See `vitruvian COMMAND --help`")
     except (Cancelled, KeyboardInterrupt, typer.Abort):
         print("stopped: nothing was written", file=sys.stderr)
         return EXIT_CANCELLED
@@ -68,4 +68,14 @@ def _fail(message: str) -> int:
 
 def _one_line(error: Exception) -> str:
     text = error.format_message() if hasattr(error, "format_message") else str(error)  # pyright: ignore
-    return " ".join(text.split())
+    return " ".join(text.split()).rstrip(".")
+
+
+def _given(error: Exception, arguments: list[str]) -> str:
+    """The value that an option refused, which typer's own message leaves out."""
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        for position, argument in enumerate(arguments):
+            name, equals, value = argument.partition("=")
+            if name == option and (equals or position + 1 < len(arguments)):
+                return f" (given: {value if equals else arguments[position + 1]!r})"
+    return ""

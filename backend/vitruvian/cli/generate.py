@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,8 @@ def generate(
     guidance: Annotated[
         float | None,
         typer.Option(
-            help="How strictly to follow your words, 1 (loosely) to 30; too high looks overdone. [the method's own]",
+            help="How strictly to follow your words, 1 (loosely) to 30; too high looks overdone. "
+            "[the image model's own]",
             rich_help_panel=LOOK,
             show_default=False,
         ),
@@ -69,7 +71,8 @@ def generate(
     prior: Annotated[
         str,
         typer.Option(
-            help="The image model that paints: mini (bundled, works offline), or a diffusers folder or hub name.",
+            help="The image model that paints: mini (bundled, works offline), sd15 (downloaded once), "
+            "or a folder or hub name in diffusers' layout.",
             rich_help_panel=LOOK,
         ),
     ] = "mini",
@@ -94,7 +97,8 @@ def generate(
     cameras: Annotated[
         Path | None,
         typer.Option(
-            help="Your own cameras as JSON (docs/cameras.md). Without it: 8 of the whole body, 8 of the upper body.",
+            help="Your own cameras as JSON (docs/cameras.md). "
+            "Without it: 8 of the whole body, 8 of the upper body.",
             rich_help_panel=QUALITY,
         ),
     ] = None,
@@ -146,5 +150,7 @@ def generate(
     with progress_report() as report:
         from vitruvian.generation import run_job  # seconds of imports: the bars' Ctrl-C covers them
 
-        run_job(job, report)
+        avatar = run_job(job, report)
+    for note in avatar.report["notes"]:
+        print(f"note: {note}", file=sys.stderr)
     print(os.path.join(out, "human.glb"))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def progress_report() -> Iterator[Report]:
     """A `report` that draws bars and raises `Cancelled` after Ctrl-C.
 
-    The first Ctrl-C lets the running step end, so that no stage is torn in the middle; a second one stops at once.
+    The first Ctrl-C lets the running step end, so that no stage is torn; a second one stops at once.
     """
     console = Console(stderr=True)
     with _bars(console) as bars, _stop_on_interrupt(console) as stopping:

@@ -1,4 +1,4 @@
-"""What is sewn on: hems, plackets, buttons, pockets, seams, laces; paint by position on the mean body at rest.
+"""What is sewn on: hems, plackets, buttons, pockets, laces; painted by position on the mean body at rest.
 
 Positions are in body heights (x to the body's left, y to its back, z up), so that they hold for every body.
 """
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitruvian.wardrobe.fabrics import Colours, Points, mix, shape_coverage
-from vitruvian.wardrobe.records import BELT, BOTTOM, DRESS, OUTER, TOP, Garment, Geometry
+from vitruvian.wardrobe.records import BELT, BOTTOM, DRESS, OUTER, SHOES, TOP, Garment, Geometry
 
 STATURE = 1.7
 """Metres per body height, for widths of seams."""
@@ -19,8 +19,8 @@ _GOLD = (0.78, 0.56, 0.27)
 _METAL = (0.74, 0.72, 0.66)
 
 # Height on the mean body (body heights) -> y of the leg's axis: where side seams run.
-_LEG_Z = (0.05, 0.27, 0.40, 0.50, 0.60)
-_LEG_Y = (0.030, 0.016, 0.002, -0.004, -0.004)
+_LEG_Z = (0.06, 0.12, 0.24, 0.33, 0.42, 0.50, 0.60)
+_LEG_Y = (0.005, 0.000, -0.003, -0.017, -0.021, -0.011, -0.016)
 
 
 def add_details(
@@ -54,6 +54,8 @@ def add_details(
         cloth = _jacket(cloth, garment, geometry, x, z, front, width)
     elif garment.slot == BOTTOM and garment.kind != "skirt":
         cloth = _trousers(cloth, garment, rest, front, width)
+    elif garment.slot == SHOES:
+        cloth = _shoe(cloth, garment, rest, width)
     elif garment.slot == BELT:
         cloth = _buckle(cloth, x, border, front, width)
     return cloth
@@ -128,7 +130,7 @@ def _trousers(cloth: Colours, garment: Garment, rest: Tensor, front: Tensor, wid
     x, y, z = rest.unbind(-1)
     axis = torch.from_numpy(np.interp(z.numpy(), _LEG_Z, _LEG_Y).astype(np.float32))
     ahead, behind = front.float(), (y > 0.02).float()
-    side = band(y - axis, 0.0013, width)
+    side = band(y - axis, 0.0013, width) * (x.abs() > 0.088)
     pocket = band((x.abs() - 0.068) + 0.8 * (z - 0.578), 0.0012, width) * ((z - 0.578).abs() < 0.024) * ahead
     fly = torch.maximum(
         band(x - 0.012, 0.0009, width) * ((z - 0.572).abs() < 0.03),
@@ -146,6 +148,25 @@ def _trousers(cloth: Colours, garment: Garment, rest: Tensor, front: Tensor, wid
         else torch.tensor(garment.rgb)
     )
     return mix(_seam(cloth, stitches, 0.25), thread, 0.55 * stitches)
+
+
+def _shoe(cloth: Colours, garment: Garment, rest: Tensor, width: Points) -> Colours:
+    """Laces over the instep; sneakers have a toe cap of rubber."""
+    x, y, z = rest.unbind(-1)
+    across = x.abs() - 0.108
+    instep = ((y > -0.068) & (y < -0.022) & (z > 0.020)).float()
+    bars = band((y / 0.009 - torch.round(y / 0.009)) * 0.009, 0.0022, width) * shape_coverage(
+        across.abs() - 0.012, width
+    )
+    laces = torch.tensor([0.92, 0.91, 0.88] if float(np.mean(garment.rgb)) < 0.62 else [0.22, 0.21, 0.21])
+    cloth = _seam(cloth, band(across.abs() - 0.014, 0.0010, width) * instep)
+    cloth = mix(cloth, laces, bars * instep)
+    if garment.kind == "sneakers":
+        cap = shape_coverage(y + 0.102 + 6.0 * across**2, width) * (z < 0.026)
+        return mix(
+            cloth, torch.tensor([0.90, 0.89, 0.86] if garment.colour != "white" else [0.70, 0.70, 0.71]), cap
+        )
+    return cloth
 
 
 def _buckle(cloth: Colours, x: Points, border: Points, front: Tensor, width: Points) -> Colours:

@@ -173,7 +173,10 @@ def _face(outfit: Outfit, geometry: Geometry, skin: Colours, uv: Tensor, footpri
     if geometry.hair_style != "bald":
         colours = mix(colours, hair * 0.92, (on["scalp"] * (0.92 + 0.06 * grain)).clamp(0, 1))
     if geometry.beard is not None or outfit.stubble > 0:
-        colours = mix(colours, hair * 0.9, _beard_share(outfit, geometry, on, grain))
+        shadow = (
+            torch.lerp(hair * 0.75, base * 0.45, 0.35) if geometry.beard in (None, "stubble") else hair * 0.85
+        )
+        colours = mix(colours, shadow, _beard_share(outfit, geometry, on, grain))
     brow = torch.lerp(hair * 0.75, torch.tensor([0.10, 0.07, 0.06]), 0.35)
     colours = mix(
         colours, brow, (0.9 * outfit.brow_strength * on["brow"] * (0.95 + 0.15 * grain)).clamp(0, 1)
@@ -299,9 +302,9 @@ def _freckles() -> Float[ndarray, "H W"]:
     rng = np.random.default_rng(7)
     height, width = _canvas_size()
     dots = np.zeros((height, width), dtype=np.float32)
-    for _ in range(420):
-        u, d = rng.normal(0.863, 0.011), rng.normal(0.0, 0.038)
+    for _ in range(260):
+        u, d = rng.normal(0.863, 0.011), rng.normal(0.0, 0.040)
         y = int((u - _HEAD_U[0]) / (_HEAD_U[1] - _HEAD_U[0]) * height)
         x = int((MIDDLE + d - _HEAD_V[0]) / (_HEAD_V[1] - _HEAD_V[0]) * width)
-        dots[y, x] += rng.uniform(0.5, 1.0)
-    return np.clip(gaussian_filter(dots, 1.0) * 2.0 * math.pi, 0.0, 1.0)
+        dots[y, x] += rng.uniform(0.3, 1.0)
+    return np.clip(gaussian_filter(dots, 0.9) * 1.6 * math.pi, 0.0, 1.0)

@@ -65,7 +65,7 @@ def _slot_colour(
         return beard_colour(outfit, uv, footprint)
     garment = outfit.garments[slot]
     cloth = fabric_colour(garment, uv, rest, footprint)
-    return add_details(cloth, garment, geometry, uv, rest, border, footprint)
+    return add_details(cloth, garment, geometry, uv, rest, border, footprint).clamp_(0.0, 1.0)
 
 
 def pixel_footprint(pixels: DressedPixels) -> Points:

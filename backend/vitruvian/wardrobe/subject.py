@@ -172,7 +172,7 @@ def sample_outfit(geometry: Geometry, rng: np.random.Generator) -> Outfit:
     skin_tone = str(rng.choice(list(SKIN_TONES)))
     hair_colour = _sample_hair_colour(rng, geometry.age)
     eye_colour = _choose(rng, {"brown": 0.40, "blue": 0.18, "green": 0.14, "grey": 0.12, "hazel": 0.16})
-    stubble = {"stubble": 0.75, "moustache": 0.2, "short beard": 0.5, "full beard": 0.6}.get(
+    stubble = {"stubble": 0.62, "moustache": 0.2, "short beard": 0.5, "full beard": 0.6}.get(
         geometry.beard or "", 0.0
     )
     varnished = geometry.sex == "woman" and rng.random() < 0.4
@@ -187,7 +187,7 @@ def sample_outfit(geometry: Geometry, rng: np.random.Generator) -> Outfit:
         lip_strength=float(rng.uniform(0.45, 1.0) if geometry.sex == "woman" else rng.uniform(0.2, 0.5)),
         brow_strength=float(rng.uniform(0.6, 1.0)),
         freckles=float(rng.uniform(0.3, 1.0)) if rng.random() < 0.2 else 0.0,
-        stubble=stubble or (float(rng.uniform(0.0, 0.2)) if geometry.sex == "man" else 0.0),
+        stubble=stubble or (float(rng.uniform(0.0, 0.15)) if geometry.sex == "man" else 0.0),
         lines=float(rng.uniform(0.6, 1.0)) if geometry.age == "older" else float(rng.uniform(0.0, 0.15)),
         nails=GARMENT_COLOURS[str(rng.choice(["red", "pink", "purple", "white"]))] if varnished else None,
         seed=int(rng.integers(2**31)),

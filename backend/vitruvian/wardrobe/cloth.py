@@ -6,7 +6,7 @@ never lets them through, and neither lets the skin through, in any pose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -76,6 +76,8 @@ class Wearer:
     hidden: Float[ndarray, "V"]
     """How deep under cloth each vertex is, in shares of the height; above `DEEP` its skin is left out."""
     rng: np.random.Generator
+    collars: list[Piece] = field(default_factory=list)
+    """What stands off the body at the neck; hair falls over it."""
 
     def hide(self, inside: Float[ndarray, "V"]) -> None:
         np.maximum(self.hidden, inside, out=self.hidden)
@@ -205,7 +207,7 @@ def wrapped_uv(
     relative = points - centre
     x, y = relative @ -back, relative @ -side
     angle = np.arctan2(y, x)
-    radius = float(np.hypot(x, y).mean()) if len(points) else 0.0
+    radius = float(np.hypot(x, y)[faces].mean()) if len(faces) else 0.0
     corner = angle[faces]
     across = np.ptp(corner, axis=1) > np.pi
     corner = np.where(across[:, None] & (corner < 0), corner + 2 * np.pi, corner)

@@ -47,7 +47,7 @@ def collar(wearer: Wearer, piece: Piece, slot: int, shape: CollarShape) -> Piece
     rows = _rows(start, out, up, angle, shape, piece)
     kept = (np.abs(angle)[local.reshape(-1, 2)] > shape.gap).all(axis=1)
     faces, uv = _strips(local.reshape(-1, 2)[kept], len(used), len(rows), angle * 0.065, shape)
-    return Piece(
+    made = Piece(
         vertices=np.concatenate(rows),
         faces=faces,
         slot=np.full(len(faces), slot, dtype=np.uint8),
@@ -55,6 +55,8 @@ def collar(wearer: Wearer, piece: Piece, slot: int, shape: CollarShape) -> Piece
         rest=np.tile(piece.rest[used], (len(rows), 1)),
         border=np.repeat(np.linspace(0.03, 0.0, len(rows)), len(used)),
     )
+    wearer.collars.append(made)
+    return made
 
 
 def _neck_frame(wearer: Wearer) -> Float[ndarray, "4 4"]:
@@ -79,7 +81,7 @@ def _rows(
     tree, normals = cKDTree(piece.vertices), vertex_normals(piece.vertices, piece.faces)
     for share in (0.5, 1.0):
         # The fall leans out as it goes down; then it is pushed onto the garment below it.
-        row = rows[2] - share * fall * up + share * 0.7 * fall * out
+        row = rows[2] - share * fall * up + share * 0.3 * fall * out
         nearest = tree.query(row)[1]
         depth = ((row - piece.vertices[nearest]) * normals[nearest]).sum(axis=1)
         rows.append(row + (0.005 - np.minimum(depth, 0.005))[:, None] * normals[nearest])
@@ -94,9 +96,11 @@ def _strips(
     step = (shape.stand + shape.fall) / max(rows - 1, 1)
     first, second = edges.T
     for k in range(rows - 1):
-        a, b = first + k * count, second + k * count
+        # The fall shows the other side of the cloth: its rows run down again.
+        a, b = (first, second) if k < 1 else (second, first)
+        a, b = a + k * count, b + k * count
         low, high = np.full(len(a), step * k), np.full(len(a), step * (k + 1))
-        ua, ub = u[first], u[second]
+        ua, ub = (u[first], u[second]) if k < 1 else (u[second], u[first])
         # Across the seam at the nape the angle jumps.
         ub = np.where(np.abs(ub - ua) > 0.2, ua, ub)
         faces += [np.stack([b, a, a + count], 1), np.stack([b, a + count, b + count], 1)]

@@ -155,19 +155,19 @@ def ambient_occlusion(
     Cosine-weighted rays; both sides of a face occlude. It darkens armpits and folds, and is no light: it is the
     same from all directions.
     """
-    normals = vertex_normals(vertices, faces)
-    sample = (np.arange(AO_RAYS) + rng.random((len(vertices), 1))) / AO_RAYS
-    turn = (np.arange(AO_RAYS) * 0.618034 + rng.random((len(vertices), 1))) * 2 * np.pi
+    normals = vertex_normals(vertices, faces).astype(np.float32)
+    count = len(vertices)
+    sample = ((np.arange(AO_RAYS) + rng.random((count, 1))) / AO_RAYS).astype(np.float32)
+    turn = ((np.arange(AO_RAYS) * 0.618034 + rng.random((count, 1))) * 2 * np.pi).astype(np.float32)
     radius = np.sqrt(sample)
-    helper = np.where(np.abs(normals[:, :1]) < 0.8, np.array([1.0, 0, 0]), np.array([0, 1.0, 0]))
+    helper = np.where(
+        np.abs(normals[:, :1]) < 0.8, np.eye(3, dtype=np.float32)[0], np.eye(3, dtype=np.float32)[1]
+    )
     tangent = np.cross(helper, normals)
     tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
-    bitangent = np.cross(normals, tangent)
-    directions = (
-        (radius * np.cos(turn))[..., None] * tangent[:, None]
-        + (radius * np.sin(turn))[..., None] * bitangent[:, None]
-        + np.sqrt(1.0 - sample)[..., None] * normals[:, None]
-    ).astype(np.float32)
+    frame = np.stack([tangent, np.cross(normals, tangent), normals], axis=1)
+    local = np.stack([radius * np.cos(turn), radius * np.sin(turn), np.sqrt(1.0 - sample)], axis=-1)
+    directions = local @ frame
     origins = np.repeat((vertices + 0.004 * normals).astype(np.float32), AO_RAYS, axis=0)
     scene = EmbreeScene()
     TriangleMesh(scene, vertices.astype(np.float32), faces.astype(np.int32))

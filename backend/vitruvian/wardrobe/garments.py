@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from vitruvian.wardrobe.anatomy import Anatomy
@@ -105,7 +105,7 @@ def below_neck(body: Anatomy, kind: str, neckline: float) -> Float[ndarray, "V"]
         "shirt": (0.853, 0.012, 0.036),
         "sweater": (0.852, 0.012 + 0.01 * neckline, 0.040),
         "outer": (0.852, 0.055, 0.042),
-        "tank top": (0.842, 0.045 + 0.03 * neckline, 0.052),
+        "tank top": (0.842, 0.032 + 0.022 * neckline, 0.050),
         "dress": (0.848, 0.02 + 0.06 * neckline, 0.044 + 0.02 * neckline),
     }.get(kind, (0.850, 0.014 + 0.022 * neckline, 0.040 + 0.012 * neckline))
     front = np.clip((0.012 - y) / 0.05, 0.0, 1.3)
@@ -225,8 +225,30 @@ def fabric_uv(body: Anatomy, cut: Cut, stature: float, legs: bool) -> Float[ndar
             uv[here] = wrapped_uv(points, cut.faces[here], hip, hip - ankle, np.array([-sign, 0.4, 0.0]))
     rest = ~on_arm & (not legs)
     if rest.any():
-        centre = np.array([0.0, joints["spine03"][1] - 0.02, 0.0])
-        uv[rest] = wrapped_uv(
-            points, cut.faces[rest], centre, np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])
-        )
+        uv[rest] = _torso_uv(points, cut.faces[rest], joints["spine03"][1] - 0.02, stature)
+    return uv
+
+
+def _torso_uv(
+    points: Float[ndarray, "P 3"], faces: Int[ndarray, "G 3"], axis_y: float, stature: float
+) -> Float[ndarray, "G 3 2"]:
+    """Around the waist by angle; over chest and shoulders, where angles would fan out from the neck, across.
+
+    Front and back meet in a seam along the shoulders.
+    """
+    back = np.array([0.0, 1.0, 0.0])
+    uv = wrapped_uv(points, faces, np.array([0.0, axis_y, 0.0]), np.array([0.0, 0.0, 1.0]), back)
+    corners = points[faces] / stature
+    quarter = np.arcsin(np.clip(corners[..., 0] / 0.098, -1.0, 1.0))
+    behind = corners[..., 1].mean(axis=1, keepdims=True) > axis_y / stature + 0.012
+    waist = points[faces]
+    radius = float(np.hypot(waist[..., 0], waist[..., 1] - axis_y).mean())
+    across = np.where(
+        behind, np.where(corners[..., :1].mean(axis=1) >= 0, 1.0, -1.0) * np.pi - quarter, quarter
+    )
+    high = np.clip((corners[..., 2] - 0.74) / 0.06, 0.0, 1.0)
+    blend = high * high * (3.0 - 2.0 * high)
+    # Faces on the seam at the back were unwrapped past pi; follow them.
+    across = np.where((uv[..., 0] > 0) & (across < -2.0), across + 2 * np.pi, across)
+    uv[..., 0] = (1.0 - blend) * uv[..., 0] + blend * across * radius
     return uv

@@ -80,6 +80,9 @@ def _cap(wearer: Wearer, head: Head, geometry: Geometry) -> Piece:
 
 def _hairline(degrees: Float[ndarray, "M"], geometry: Geometry) -> Float[ndarray, "M"]:
     line = np.interp(degrees, _HAIRLINE[:, 0], _HAIRLINE[:, 1])
+    if geometry.hair_style == "afro":
+        # A thick sideburn would hang beside the ear.
+        line = np.where(degrees < 110, np.maximum(line, 0.9375), line)
     if geometry.fringe and geometry.hair_style in ("short", "bob", "long"):
         lowest = 0.9465 + 0.004 * (1.0 - geometry.hair_volume)
         line = np.where(
@@ -158,7 +161,7 @@ def _curtain(
     flat = np.stack([np.sin(theta), -np.cos(theta), np.zeros_like(theta)], axis=-1)
     directions = np.broadcast_to(flat[None], (*z.shape, 3))
     origins = np.stack([np.zeros_like(z), axis_y, z], axis=-1)
-    body = head.radius(directions, origins)
+    body = head.outermost(directions, origins)
     radius = np.hypot(start[:, 0], start[:, 1] - axis_y[0])
     widest = radius.max() + 0.024
     gap = 0.008 + 0.004 * geometry.hair_volume
@@ -192,7 +195,7 @@ def _ponytail(wearer: Wearer, head: Head, geometry: Geometry) -> Piece:
     )
     axis_y = np.interp(z, [0.72, 0.80, 0.85, 0.90, 0.935], [0.0, 0.005, 0.004, -0.008, -0.020])
     origins = np.stack([np.zeros_like(z), axis_y, z], axis=-1)
-    behind = axis_y + head.radius(np.broadcast_to(np.array([0.0, 1.0, 0.0]), origins.shape), origins)
+    behind = axis_y + head.outermost(np.broadcast_to(np.array([0.0, 1.0, 0.0]), origins.shape), origins)
     hang = np.concatenate([[back[1] - 0.004, back[1] + 0.010, back[1] + 0.020], np.full(12, back[1] + 0.024)])
     y = np.maximum(hang, np.where(np.arange(len(z)) > 3, behind + 0.015, 0.0))
     sway = 0.008 * (wearer.rng.random() - 0.5) * np.linspace(0, 2, len(z)) ** 2

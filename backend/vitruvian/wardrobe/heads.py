@@ -18,6 +18,9 @@ CENTRE = np.array([0.0, -0.022, 0.945])
 CROWN_TILT = np.deg2rad(14.0)
 """The crown, where hair starts, lies behind the top of the head."""
 
+FAR = 0.16
+"""How far from the neck hair looks for shoulders and collars (local units)."""
+
 
 @dataclass(frozen=True)
 class Head:
@@ -42,6 +45,16 @@ class Head:
             np.where(hits["primID"] >= 0, hits["tfar"], 0.0).reshape(directions.shape[:-1]).astype(np.float64)
         )
 
+    def outermost(
+        self, directions: Float[ndarray, "*N 3"], origins: Float[ndarray, "*N 3"]
+    ) -> Float[ndarray, "*N"]:
+        """As `radius`, but of the last surface within `FAR`: collars and chins count."""
+        start = (origins + FAR * directions).reshape(-1, 3).astype(np.float32)
+        flat = np.ascontiguousarray(-directions.reshape(-1, 3), dtype=np.float32)
+        hits = self.scene.run(start, flat, query="INTERSECT", output=True)
+        distance = np.where(hits["primID"] >= 0, FAR - hits["tfar"], 0.0).astype(np.float64)
+        return np.maximum(distance, 0.0).reshape(directions.shape[:-1])
+
 
 def head_of(wearer: Wearer) -> Head:
     body, surface = wearer.body, wearer.surface
@@ -55,6 +68,9 @@ def head_of(wearer: Wearer) -> Head:
     scene = EmbreeScene()
     faces = body.faces[upper[body.faces].all(axis=1)]
     TriangleMesh(scene, local.astype(np.float32), faces.astype(np.int32))
+    for piece in wearer.collars:
+        vertices = apply(np.linalg.inv(T), piece.vertices)
+        TriangleMesh(scene, vertices.astype(np.float32), piece.faces.astype(np.int32))
     return Head(T, scene, float(np.cbrt(np.linalg.det(T[:3, :3]))))
 
 

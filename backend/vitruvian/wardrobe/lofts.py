@@ -82,7 +82,7 @@ def hanging(wearer: Wearer, hang: Hang, slot: int) -> Piece:
             for z, c, F in zip(levels, centres, frames, strict=True)
         ]
     )
-    radii = _fall(radii + hang.ease, levels, surface.stature, hang, wearer.rng)
+    radii = _fall(radii + hang.ease, levels, frames[:, 2, 2], surface.stature, hang, wearer.rng)
     direction = np.cos(theta)[:, None] * np.array([1.0, 0, 0]) + np.sin(theta)[:, None] * np.array(
         [0, 1.0, 0]
     )
@@ -90,7 +90,9 @@ def hanging(wearer: Wearer, hang: Hang, slot: int) -> Piece:
     piece = _grid(rings, radii, theta, levels, hang, slot, surface.stature)
     surface.hung = np.concatenate([surface.hung, rings.reshape(-1, 3)])
     surface.hung_levels = np.concatenate([surface.hung_levels, np.repeat(levels, len(theta))])
-    inward = centres[:, None] + (radii[..., None] - 0.004) * np.einsum("kij,mj->kmi", frames, direction)
+    # The upper edge is closed towards the body like a lid, the lower one just turned in.
+    depth = np.where(np.arange(count) == 0, 0.035, 0.004)[:, None, None]
+    inward = centres[:, None] + (radii[..., None] - depth) * np.einsum("kij,mj->kmi", frames, direction)
     return with_rim(piece, inward.reshape(-1, 3))
 
 
@@ -143,12 +145,15 @@ def _outline(
 
 
 def _fall(
-    radii: ndarray, levels: ndarray, stature: float, hang: Hang, rng: np.random.Generator
+    radii: ndarray, levels: ndarray, up: ndarray, stature: float, hang: Hang, rng: np.random.Generator
 ) -> Float[ndarray, "K M"]:
     """Make rings fall: each at least as wide as the one above, flared and folded towards the hem."""
     step = (levels[0] - levels[1]) * stature
+    upright = np.minimum.accumulate(np.clip((up - 0.5) / 0.35, 0.0, 1.0))
     for k in range(1, len(radii)):
-        radii[k] = np.maximum(radii[k], radii[k - 1] + hang.flare * step * min(1.0, k * step / 0.15))
+        flare = hang.flare * min(1.0, k * step / 0.15)
+        # Cloth falls straight down; over thighs that lie level it follows them instead.
+        radii[k] = np.maximum(radii[k], radii[k - 1] + step * (upright[k] * flare - (1.0 - upright[k]) * 0.5))
     for _ in range(4):
         middle = (np.roll(radii[:, :-1], 1, 1) + radii[:, :-1] + np.roll(radii[:, :-1], -1, 1)) / 3
         radii = np.maximum(radii, np.concatenate([middle, middle[:, :1]], axis=1))
@@ -156,7 +161,7 @@ def _fall(
     number, phase = int(rng.integers(7, 13)), rng.uniform(0, 2 * np.pi)
     wave = 0.5 + 0.5 * np.sin(number * theta + phase + 0.8 * np.sin(2 * theta))
     fallen = (levels[0] - levels) / max(levels[0] - levels[-1], 1e-6)
-    return radii + hang.folds * (fallen**1.2)[:, None] * wave
+    return radii + (hang.folds * upright * fallen**1.2)[:, None] * wave
 
 
 def _grid(

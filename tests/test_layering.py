@@ -33,7 +33,6 @@ BESIDE = {"wardrobe", "evaluate"}
 ONLY_IN = {
     "zmq": ("backend/vitruvian/service/", "protocol/vitruvian_protocol/client.py"),
     "kaolin": ("backend/vitruvian/render/raster_kaolin.py",),
-    "embreex": ("backend/vitruvian/render/raster_embree.py",),
     "diffusers": ("backend/vitruvian/diffusion/",),
     "transformers": ("backend/vitruvian/diffusion/",),
     "anny": ("backend/vitruvian/body/",),

@@ -98,7 +98,7 @@ def build_unet(shape: MiniShape) -> UNet2DConditionModel:
 
 
 def build_controlnet(shape: MiniShape, unet: UNet2DConditionModel) -> ControlNetModel:
-    """A ControlNet for `unet` whose blocks have no cross-attention; starts from the UNet's weights where it can."""
+    """A ControlNet without cross-attention; starts from the UNet's weights where it can."""
     controlnet = ControlNetModel(
         in_channels=shape.latent_channels,
         conditioning_channels=3,
@@ -117,7 +117,7 @@ def build_controlnet(shape: MiniShape, unet: UNet2DConditionModel) -> ControlNet
 
 
 def build_scheduler() -> DDIMScheduler:
-    """Cosine schedule with zero terminal SNR: the last step is pure noise, so the layout comes from the prompt."""
+    """Cosine schedule with zero terminal SNR: sampling starts from pure noise, as training ended in it."""
     return DDIMScheduler(
         beta_schedule="squaredcos_cap_v2",
         prediction_type="v_prediction",
@@ -164,6 +164,32 @@ def save_part(module: Any, folder: Path, state: dict[str, torch.Tensor] | None =
     shutil.rmtree(old, ignore_errors=True)
 
 
+def fold_normalisation(
+    state: dict[str, torch.Tensor], mean: torch.Tensor, std: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """An autoencoder's weights such that its latents come out with zero mean and unit spread per channel.
+
+    The 1x1 convolutions on both sides of the latents take up the normalisation, so `scaling_factor` is 1
+    and any Stable Diffusion code can use the autoencoder as it is.
+
+    Args:
+        state: weights of an `AutoencoderKL`.
+        mean: [C] of the latents' means now.
+        std: [C], likewise.
+    """
+    channels = len(mean)
+    folded = dict(state)
+    into, bias = state["quant_conv.weight"].clone(), state["quant_conv.bias"].clone()
+    into[:channels] /= std.view(-1, 1, 1, 1).to(into)
+    bias[:channels] = (bias[:channels] - mean.to(bias)) / std.to(bias)
+    bias[channels:] -= 2 * std.to(bias).log()  # the other half of the rows are log-variances
+    out = state["post_quant_conv.weight"]
+    folded["quant_conv.weight"], folded["quant_conv.bias"] = into, bias
+    folded["post_quant_conv.weight"] = out * std.view(1, -1, 1, 1).to(out)
+    folded["post_quant_conv.bias"] = state["post_quant_conv.bias"] + out[:, :, 0, 0] @ mean.to(out)
+    return folded
+
+
 def save_index(folder: Path, card: dict[str, Any]) -> None:
     """Write `model_index.json` (Stable Diffusion's pipeline with ControlNets) and our card `prior.json`."""
     index = {
@@ -185,3 +211,18 @@ def save_index(folder: Path, card: dict[str, Any]) -> None:
         fresh = folder / (name + ".new")
         fresh.write_text(json.dumps(content, indent=2) + "\n")
         os.replace(fresh, folder / name)
+
+
+def load_tokenizer(folder: Path) -> CLIPTokenizer:
+    """The tokenizer of a prior's folder."""
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def load_vae(folder: Path) -> AutoencoderKL:
+    """The autoencoder of a prior's folder, in single precision."""
+    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
+
+
+def load_text_encoder(folder: Path) -> CLIPTextModel:
+    """The text encoder of a prior's folder, in single precision."""
+    return CLIPTextModel.from_pretrained(folder, dtype=torch.float32)

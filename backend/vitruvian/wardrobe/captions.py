@@ -1,7 +1,7 @@
 """Captions of the wardrobe's people: true, partial, in free order and in many words.
 
-A caption speaks of the whole person whatever the view shows, as a prompt at run time does; what a view shows is
-said by `core.view_words` alone. Fabric phases, seeds and scales are never said.
+A caption speaks of the whole person whatever the view shows, as a prompt at run time does; what a view
+shows is said by `core.view_words` alone. Fabric phases, seeds and scales are never said.
 """
 
 from __future__ import annotations
@@ -15,12 +15,35 @@ from vitruvian.core.view_words import view_words
 from vitruvian.wardrobe import phrases
 from vitruvian.wardrobe.palette import EYE_COLOURS, GARMENT_COLOURS, HAIR_COLOURS, SKIN_TONES
 from vitruvian.wardrobe.records import (
-    BEARDS, BELT, BOTTOM, BOTTOMS, DRESS, GLASSES, HAIR_STYLES, HAT, HATS, OUTER, OUTERS, PATTERNS, SHOE_KINDS, SHOES, TOP, TOPS,
-    Garment, Geometry, Outfit,
+    BEARDS,
+    BELT,
+    BOTTOM,
+    BOTTOMS,
+    DRESS,
+    GLASSES,
+    HAIR_STYLES,
+    HAT,
+    HATS,
+    OUTER,
+    OUTERS,
+    PATTERNS,
+    SHOE_KINDS,
+    SHOES,
+    TOP,
+    TOPS,
+    Garment,
+    Geometry,
+    Outfit,
 )  # fmt: skip
 
-_SLOTS = {TOP: "top", BOTTOM: "bottom", OUTER: "outer", DRESS: "dress", SHOES: "shoes", HAT: "hat", BELT: "belt", GLASSES: "glasses"}  # fmt: skip
-_KINDS = {"top": TOPS, "bottom": BOTTOMS, "outer": OUTERS, "dress": ("dress",), "shoes": SHOE_KINDS, "hat": HATS, "belt": ("belt",), "glasses": ("glasses",)}  # fmt: skip
+_SLOTS = {
+    TOP: "top", BOTTOM: "bottom", OUTER: "outer", DRESS: "dress", SHOES: "shoes", HAT: "hat", BELT: "belt",
+    GLASSES: "glasses",
+}  # fmt: skip
+_KINDS = {
+    "top": TOPS, "bottom": BOTTOMS, "outer": OUTERS, "dress": ("dress",), "shoes": SHOE_KINDS, "hat": HATS,
+    "belt": ("belt",), "glasses": ("glasses",),
+}  # fmt: skip
 _LENGTHS = ("short", "long")
 
 
@@ -150,7 +173,7 @@ def _hair(geometry: Geometry, outfit: Outfit, rng: np.random.Generator, said: di
 
 def _clothes(geometry: Geometry, outfit: Outfit, rng: np.random.Generator, said: dict[str, str]) -> list[str]:
     told: list[str] = []
-    for slot, share in ((DRESS, 0.96), (OUTER, 0.94), (TOP, 0.93), (BOTTOM, 0.93), (SHOES, 0.85), (HAT, 0.92), (GLASSES, 0.9), (BELT, 0.5)):  # fmt: skip
+    for slot, share in _SHARES.items():
         garment = outfit.garments.get(slot)
         covered = slot in (TOP, DRESS) and geometry.outer is not None and geometry.outer_open == 0.0
         if garment is not None and rng.random() < share * (0.6 if covered else 1.0):
@@ -190,6 +213,10 @@ def _garment(geometry: Geometry, garment: Garment, rng: np.random.Generator, sai
     return phrase if garment.kind in phrases.PLURAL_KINDS else with_article(phrase)
 
 
+_SHARES = {
+    DRESS: 0.96, OUTER: 0.94, TOP: 0.93, BOTTOM: 0.93, SHOES: 0.85, HAT: 0.92, GLASSES: 0.9, BELT: 0.5,
+}  # fmt: skip
+"""How often a garment is mentioned."""
 _PATTERN_SAID = {"plain": 0.12, "denim": 0.8, "knit": 0.6}
 
 
@@ -200,7 +227,10 @@ def _tail(noun: str, colour: str) -> str:
 
 def _shape(geometry: Geometry, slot: str, rng: np.random.Generator, said: dict[str, str]) -> list[str]:
     """Length of skirts and dresses, openness of jackets: said now and then."""
-    hem = {"dress": geometry.dress_hem, "bottom": geometry.bottom_hem if geometry.bottom == "skirt" else 0.6}.get(slot)
+    hem = {
+        "dress": geometry.dress_hem,
+        "bottom": geometry.bottom_hem if geometry.bottom == "skirt" else 0.6,
+    }.get(slot)
     if hem is not None and not 0.5 <= hem <= 0.7 and rng.random() < 0.35:
         said["length"] = "short" if hem < 0.5 else "long"
         return [said["length"]]
@@ -214,7 +244,9 @@ def _assemble(person: _Person, clothes: list[str], rng: np.random.Generator) -> 
     style = rng.random()
     if style < 0.15:  # a list of tags
         tags = _shuffled(rng, [*person.features, *clothes])
-        return ", ".join([person.noun if rng.random() < 0.5 else with_article(person.noun), *map(_bare, tags)])
+        return ", ".join(
+            [person.noun if rng.random() < 0.5 else with_article(person.noun), *map(_bare, tags)]
+        )
     features = f" with {_join(person.features)}" if person.features else ""
     if style < 0.25 and clothes:  # clothes first
         return f"{_join(clothes)} on {with_article(person.noun)}{features}"

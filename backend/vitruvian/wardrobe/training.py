@@ -1,4 +1,4 @@
-"""What the trainings share: time budgets, moving averages, checkpoints that resume to the same bytes, sheets."""
+"""What the trainings share: time budgets, moving averages, resumable checkpoints, sample sheets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from vitruvian.core.errors import UserError
 
 @dataclass
 class Progress:
-    """Where a training is. Learning rates follow `elapsed / budget`, so that a resumed run goes on where it stopped."""
+    """Where a training is. Learning rates follow `elapsed / budget`: a resumed run goes on where it stopped."""
 
     step: int = 0
     elapsed: float = 0.0
@@ -35,13 +36,13 @@ class Progress:
 def learning_rate(
     peak: float, step: int, fraction_done: float, warm_up_steps: int = 200, floor: float = 0.05
 ) -> float:
-    """Linear warm-up by steps, then a cosine from `peak` to `floor * peak` over the budget (Loshchilov, arXiv:1608.03983)."""
+    """Linear warm-up by steps, then a cosine from `peak` to `floor * peak` over the budget (arXiv:1608.03983)."""
     cosine = floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * min(max(fraction_done, 0.0), 1.0)))
     return peak * cosine * min(1.0, (step + 1) / warm_up_steps)
 
 
 class MovingAverage:
-    """Exponential moving average of weights, with the warm-up of diffusers' EMAModel: decay <= (1 + n) / (10 + n)."""
+    """Exponential moving average of weights; its decay warms up as (1 + n) / (10 + n), as diffusers' does."""
 
     def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
         self.decay = decay
@@ -90,7 +91,9 @@ def save_checkpoint(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    contiguous = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
+    contiguous = {
+        k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()
+    }
     save_file(contiguous, fresh, metadata={"card": json.dumps(card)})
     os.replace(fresh, path)
 
@@ -119,7 +122,10 @@ def load_checkpoint(
             average.count = int(card["ema_counts"][name])
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise UserError(
-            "resume", str(path), f"cannot be resumed ({type(error).__name__})", "Start in an empty folder, or without --resume"
+            "resume",
+            str(path),
+            f"cannot be resumed ({type(error).__name__})",
+            "Start in an empty folder, or without --resume",
         ) from error
     states: dict[int, dict[str, Tensor]] = {}
     for key, value in _under(tensors, "optimizer/").items():
@@ -135,8 +141,156 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def trainable(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
-    return [p for module in modules for p in module.parameters() if p.requires_grad]
+@dataclass(frozen=True)
+class Budget:
+    """How long a training lasts, resumed runs included: minutes of training steps, or a number of steps."""
+
+    minutes: float = 0.0
+    steps: int = 0
+
+    def fraction_done(self, progress: Progress) -> float:
+        return progress.step / self.steps if self.steps else progress.elapsed / max(60.0 * self.minutes, 1e-9)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one training does; `train` runs it."""
+
+    name: str
+    modules: dict[str, nn.Module]
+    rate: float
+    """Peak learning rate."""
+    loss: Callable[[np.random.Generator, int, float], tuple[Tensor, dict[str, float]]]
+    """(randomness of the step, step, fraction done) -> loss and figures to log."""
+    export: Callable[[Mapping[str, MovingAverage], Progress], None]
+    """Write the averaged weights where others use them."""
+    sheet: Callable[[Progress], dict[str, float]]
+    """Called with averaged weights in place: write sample sheets, return validation figures."""
+    rate_factors: dict[str, float] = field(default_factory=dict)
+    """Module name -> factor on the learning rate (1 where not given)."""
+    decay: float = 0.999
+    weight_decay: float = 1e-4
+    warm_up_steps: int = 200
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often, in seconds of training, things are written."""
+
+    log: float = 20.0
+    checkpoint: float = 120.0
+    sheet: float = 300.0
+
+
+def train(
+    task: Task, out: Path, budget: Budget, log: Log, resume: bool = False, rhythm: Rhythm = Rhythm()
+) -> Progress:
+    """Run a task to the end of its budget; checkpoints go to `OUT/checkpoints/NAME.safetensors`.
+
+    Raises:
+        UserError: `resume` and a checkpoint that does not fit.
+    """
+    optimizer, averages = _optimizer(task), {n: MovingAverage(m, task.decay) for n, m in task.modules.items()}
+    path = out / "checkpoints" / f"{task.name}.safetensors"
+    progress = Progress()
+    if resume and path.exists():
+        progress = load_checkpoint(path, task.modules, averages, optimizer)
+        log(f"{task.name}: resumed at step {progress.step}, {progress.elapsed / 60:.1f} min")
+    due = {
+        "log": 0.0,
+        "checkpoint": progress.elapsed + rhythm.checkpoint,
+        "sheet": progress.elapsed + rhythm.sheet,
+    }
+    figures: dict[str, list[float]] = {}
+    while budget.fraction_done(progress) < 1.0:
+        start = time.monotonic()
+        for name, value in _step(task, optimizer, averages, progress, budget).items():
+            figures.setdefault(name, []).append(value)
+        progress.step += 1
+        progress.elapsed += time.monotonic() - start
+        if progress.elapsed >= due["log"]:
+            due["log"] = progress.elapsed + rhythm.log
+            log(_line(task.name, progress, budget, figures))
+            figures = {}
+        if progress.elapsed >= due["checkpoint"]:
+            due["checkpoint"] = progress.elapsed + rhythm.checkpoint
+            save_checkpoint(path, task.modules, averages, optimizer, progress)
+            task.export(averages, progress)
+        if progress.elapsed >= due["sheet"]:
+            due["sheet"] = progress.elapsed + rhythm.sheet
+            _sheet(task, averages, progress, log)
+    _sheet(task, averages, progress, log)
+    save_checkpoint(path, task.modules, averages, optimizer, progress)
+    task.export(averages, progress)
+    return progress
+
+
+def _optimizer(task: Task) -> torch.optim.AdamW:
+    groups = [
+        {
+            "params": [p for p in module.parameters() if p.requires_grad],
+            "factor": task.rate_factors.get(name, 1.0),
+        }
+        for name, module in task.modules.items()
+    ]
+    return torch.optim.AdamW(groups, lr=task.rate, betas=(0.9, 0.99), weight_decay=task.weight_decay)
+
+
+def _step(
+    task: Task,
+    optimizer: torch.optim.Optimizer,
+    averages: Mapping[str, MovingAverage],
+    progress: Progress,
+    budget: Budget,
+) -> dict[str, float]:
+    rate = learning_rate(task.rate, progress.step, budget.fraction_done(progress), task.warm_up_steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+    loss, figures = task.loss(
+        step_generator(task.seed, progress.step), progress.step, budget.fraction_done(progress)
+    )
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
+    if torch.isfinite(norm):
+        optimizer.step()
+        for name, average in averages.items():
+            average.update(task.modules[name])
+    return {"loss": loss.item(), **figures, "norm": norm.item()}
+
+
+def _line(name: str, progress: Progress, budget: Budget, figures: Mapping[str, list[float]]) -> str:
+    done = budget.fraction_done(progress)
+    left = progress.elapsed * (1 - done) / max(done, 1e-6) / 60
+    means = " ".join(f"{k} {float(np.nanmean(v)):.4f}" for k, v in figures.items())
+    pace = progress.elapsed / max(progress.step, 1)
+    return f"{name} step {progress.step} {means} | {pace:.2f} s/step, {100 * done:.0f} %, {left:.0f} min left"
+
+
+def _sheet(task: Task, averages: Mapping[str, MovingAverage], progress: Progress, log: Log) -> None:
+    with averaged(task.modules, averages), torch.no_grad():
+        figures = task.sheet(progress)
+    if figures:
+        log(
+            f"{task.name} step {progress.step} VALIDATION "
+            + " ".join(f"{k} {v:.3f}" for k, v in figures.items())
+        )
+
+
+@contextmanager
+def averaged(modules: Mapping[str, nn.Module], averages: Mapping[str, MovingAverage]) -> Iterator[None]:
+    """Within, the modules carry their averaged weights and are in evaluation mode."""
+    own = {name: {k: v.detach().clone() for k, v in m.state_dict().items()} for name, m in modules.items()}
+    for name, module in modules.items():
+        module.load_state_dict(averages[name].state)
+        module.eval()
+    try:
+        yield
+    finally:
+        for name, module in modules.items():
+            module.load_state_dict(own[name])
+            module.train()
 
 
 def autocast(device: torch.device) -> torch.autocast:

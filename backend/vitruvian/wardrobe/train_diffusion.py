@@ -1,0 +1,266 @@
+"""The bundled prior's UNet and ControlNets, trained together; the text encoder follows slowly.
+
+v-prediction (Salimans and Ho, arXiv:2202.00512) on a cosine schedule with zero terminal SNR (Lin et al.,
+arXiv:2305.08891).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vitruvian.core.errors import UserError
+from vitruvian.diffusion.mini_model import (
+    MiniShape,
+    build_controlnet,
+    build_scheduler,
+    build_unet,
+    load_text_encoder,
+    load_tokenizer,
+    load_vae,
+    save_index,
+    save_part,
+)  # fmt: skip
+from vitruvian.wardrobe.dataset import DataPlan
+from vitruvian.wardrobe.latent_pool import Batch, LatentPool, encode_all, keep_encoding
+from vitruvian.wardrobe.previews import preview_sheet
+from vitruvian.wardrobe.train_text import tokenize
+from vitruvian.wardrobe.training import Budget, Log, MovingAverage, Progress, Rhythm, Task, autocast, train
+
+SNR_CLAMP = 5.0
+NO_TEXT_SHARE = 0.12
+BACKGROUND_WEIGHT = 0.25
+MODES = (("depth",), ("normal",), ("depth", "normal"), ())
+MODE_SHARES = (0.25, 0.25, 0.40, 0.10)
+"""Which ControlNets a step trains; every subset, so that each also works alone."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    unet: Any
+    controlnets: dict[str, Any]
+    text_encoder: Any
+
+    def modules(self) -> dict[str, nn.Module]:
+        named = {f"controlnet_{name}": net for name, net in self.controlnets.items()}
+        return {"unet": self.unet, **named, "text_encoder": self.text_encoder}
+
+
+def train_diffusion(
+    out: Path,
+    shape: MiniShape,
+    budget: Budget,
+    log: Log,
+    plan: DataPlan,
+    resume: bool = False,
+    device: str = "cpu",
+    seed: int = 0,
+    batch: int = 16,
+    generations: int = 0,
+    enough: int = 512,
+    rhythm: Rhythm = Rhythm(sheet=480.0),  # noqa: B008
+) -> Progress:
+    """Teach `OUT/prior/{unet,controlnet_depth,controlnet_normal,text_encoder}`.
+
+    Needs the autoencoder and the text encoder in `OUT/prior` and painted pictures in `OUT/data`.
+
+    Args:
+        generations: how often a process in the background dresses everyone anew while this one trains;
+            0 encodes everything first, in this process, and then repeats it, the same way every time.
+        enough: latents to wait for before the first step.
+    """
+    prior = out / "prior"
+    _require_parts(prior)
+    helper = _start_helper(out / "data", prior, plan, generations, log) if generations else None
+    if helper is None:
+        encode_all(out / "data", prior)
+    encode_all(out / "data-validation", prior)
+    try:
+        pool = LatentPool(out / "data")
+        while pool.refresh() < enough and helper is not None and helper.is_alive():
+            helper.join(2.0)
+        if len(pool) == 0:
+            raise UserError(
+                "data", str(out / "data"), "holds no latents", "Run train-prior --part data first"
+            )
+        log(f"diffusion: starts with {len(pool)} latents")
+        task = _task(out, shape, pool, torch.device(device), seed, batch)
+        return train(task, out, budget, log, resume, rhythm)
+    finally:
+        if helper is not None:
+            helper.terminate()
+
+
+def _start_helper(
+    data: Path, prior: Path, plan: DataPlan, generations: int, log: Log
+) -> multiprocessing.context.SpawnProcess:
+    helper = multiprocessing.get_context("spawn").Process(
+        target=keep_encoding, args=(data, prior, plan, generations), daemon=True
+    )
+    helper.start()
+    log(f"diffusion: encoding in process {helper.pid}")
+    return helper
+
+
+def _require_parts(prior: Path) -> None:
+    for part in ("vae", "text_encoder", "tokenizer"):
+        if not (prior / part).is_dir():
+            raise UserError(
+                "out", str(prior), f"has no {part}", "Run train-prior --part vae and --part text first"
+            )
+
+
+def _task(out: Path, shape: MiniShape, pool: LatentPool, place: torch.device, seed: int, batch: int) -> Task:
+    prior = out / "prior"
+    tokenizer, vae = load_tokenizer(prior / "tokenizer"), load_vae(prior / "vae").eval().to(place)
+    torch.manual_seed(seed)
+    unet = build_unet(shape)
+    controlnets = {name: build_controlnet(shape, unet) for name in ("depth", "normal")}
+    networks = Networks(unet, controlnets, load_text_encoder(prior / "text_encoder").train())
+    for module in networks.modules().values():
+        module.to(place, memory_format=torch.channels_last)
+    held_out = LatentPool(out / "data-validation")
+    held_out.refresh()
+    scheduler = build_scheduler()
+    kept = scheduler.alphas_cumprod.to(place)
+    no_text = tokenize(tokenizer, [""])[0].to(place)
+
+    def loss(rng: np.random.Generator, step: int, fraction: float) -> tuple[Tensor, dict[str, float]]:
+        if step % 40 == 39:
+            pool.refresh()
+        rows = rng.integers(0, len(pool), batch).tolist()
+        drop = torch.from_numpy(rng.random(batch) < NO_TEXT_SHARE).to(place)
+        mode = MODES[int(rng.choice(len(MODES), p=MODE_SHARES))]
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        value = diffusion_loss(
+            networks, kept, to_device(pool.batch(rows, rng), place), mode, drop, no_text, generator
+        )
+        return value, {"-".join(mode) or "none": value.item()}
+
+    def export(averages: Mapping[str, MovingAverage], progress: Progress) -> None:
+        for name, module in networks.modules().items():
+            save_part(module, prior / name, averages[name].state)
+        save_part(scheduler, prior / "scheduler")
+        save_index(prior, _card(shape, progress))
+
+    def sheet(progress: Progress) -> dict[str, float]:
+        figures = {"loss": validation_loss(networks, kept, held_out, place, no_text)}
+        path = out / "sheets" / f"diffusion-{progress.step:06d}.png"
+        return figures | preview_sheet(networks, vae, tokenizer, scheduler, held_out, place, path)
+
+    return Task(
+        "diffusion", networks.modules(), 5e-4, loss, export, sheet,
+        rate_factors={"text_encoder": 0.25}, decay=0.999, weight_decay=1e-2, warm_up_steps=200, seed=seed,
+    )  # fmt: skip
+
+
+def diffusion_loss(
+    networks: Networks,
+    kept: Float[Tensor, "T"],
+    batch: Batch,
+    mode: tuple[str, ...],
+    drop: Bool[Tensor, "N"],
+    no_text: Int[Tensor, "L"],
+    generator: torch.Generator,
+) -> Tensor:
+    """Weighted squared error of v.
+
+    Args:
+        kept: cumulative alphas of the schedule (alpha_t^2).
+        mode: which ControlNets take part.
+        drop: pictures whose caption is taken away.
+    """
+    x0, place, count = batch.latents, batch.latents.device, len(batch.latents)
+    # One time from each of N equal slices of the schedule: less variance than independent times.
+    slices = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    times = (slices * len(kept)).long().clamp(max=len(kept) - 1).to(place)
+    noise = torch.randn(x0.shape, generator=generator).to(place)
+    alpha, sigma = kept[times].sqrt().view(-1, 1, 1, 1), (1 - kept[times]).sqrt().view(-1, 1, 1, 1)
+    tokens = torch.where(drop[:, None], no_text, batch.tokens)
+    with autocast(place):
+        v = predict(networks, alpha * x0 + sigma * noise, times, tokens, {m: getattr(batch, m) for m in mode})
+    area = (
+        F.max_pool2d(batch.silhouettes, 3, stride=1, padding=1) * (1 - BACKGROUND_WEIGHT) + BACKGROUND_WEIGHT
+    )
+    error = ((v.float() - (alpha * noise - sigma * x0)).square() * area).sum((1, 2, 3)) / (
+        area.sum((1, 2, 3)) * x0.shape[1]
+    )
+    return (error * time_weight(kept[times])).mean()
+
+
+def time_weight(kept: Float[Tensor, "N"]) -> Float[Tensor, "N"]:
+    """min(SNR + 1, 5) / (SNR + 1): the truncated SNR + 1 weight on x0, said in terms of v.
+
+    As min-SNR-5 (Hang et al., arXiv:2303.09556) it keeps nearly clean latents from dominating; unlike it,
+    it does not vanish at SNR 0, where sampling starts and the prompt decides every colour.
+    """
+    snr_plus_one = 1 / (1 - kept).clamp(min=1e-8)
+    return snr_plus_one.clamp(max=SNR_CLAMP) / snr_plus_one
+
+
+def predict(
+    networks: Networks,
+    x_t: Float[Tensor, "N C s s"],
+    times: Int[Tensor, "N"],
+    tokens: Int[Tensor, "N L"],
+    conditions: Mapping[str, Float[Tensor, "N 3 S S"]],
+) -> Float[Tensor, "N C s s"]:
+    """v, with the residuals of several ControlNets added up as at run time."""
+    states = networks.text_encoder(tokens).last_hidden_state
+    down, mid = None, None
+    for name, image in conditions.items():
+        more, more_mid = networks.controlnets[name](x_t, times, states, image, return_dict=False)
+        down = list(more) if down is None else [a + b for a, b in zip(down, more, strict=True)]
+        mid = more_mid if mid is None else mid + more_mid
+    return networks.unet(
+        x_t,
+        times,
+        states,
+        down_block_additional_residuals=down,
+        mid_block_additional_residual=mid,
+        return_dict=False,
+    )[0]
+
+
+@torch.no_grad()
+def validation_loss(
+    networks: Networks,
+    kept: Tensor,
+    pool: LatentPool,
+    place: torch.device,
+    no_text: Tensor,
+    pictures: int = 64,
+) -> float:
+    """The loss with all conditions on held-out people, with the same times and noise every time."""
+    rows = np.linspace(0, len(pool) - 1, min(pictures, len(pool))).round().astype(int).tolist()
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    drop = torch.zeros(len(rows), dtype=torch.bool, device=place)
+    batch = to_device(pool.batch(rows, rng), place)
+    return float(diffusion_loss(networks, kept, batch, ("depth", "normal"), drop, no_text, generator))
+
+
+def to_device(batch: Batch, place: torch.device) -> Batch:
+    return Batch(**{name: value.to(place) for name, value in vars(batch).items()})
+
+
+def _card(shape: MiniShape, progress: Progress) -> dict[str, Any]:
+    return {
+        "name": "mini",
+        "image_size": shape.image_size,
+        "latent_size": shape.latent_size,
+        "latent_channels": shape.latent_channels,
+        "prediction_type": "v_prediction",
+        "controlnets": ["depth", "normal"],
+        "trained_steps": progress.step,
+        "trained_minutes": round(progress.elapsed / 60, 1),
+        "data": "synthetic people of vitruvian.wardrobe, train split",
+    }

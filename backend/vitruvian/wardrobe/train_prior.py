@@ -1,0 +1,138 @@
+"""`vitruvian train-prior`: data, autoencoder, text encoder and diffusion model, each resumable."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from vitruvian.core.errors import UserError
+from vitruvian.diffusion.mini_model import MiniShape
+from vitruvian.wardrobe.dataset import DataPlan, painted_paths, prepare_data
+from vitruvian.wardrobe.train_diffusion import train_diffusion
+from vitruvian.wardrobe.train_text import train_text
+from vitruvian.wardrobe.train_vae import train_vae
+from vitruvian.wardrobe.training import Budget, Log
+
+Part = Literal["data", "vae", "text", "diffusion", "all"]
+PARTS: tuple[Part, ...] = get_args(Part)
+SHARES = {"vae": 0.27, "text": 0.06, "diffusion": 0.67}
+"""Of the minutes, when all parts are trained."""
+PRIOR_FILES = ("model_index.json", "prior.json")
+PRIOR_PARTS = (
+    "vae",
+    "text_encoder",
+    "tokenizer",
+    "unet",
+    "scheduler",
+    "controlnet_depth",
+    "controlnet_normal",
+)
+
+
+def train_prior(
+    out: Path,
+    part: Part = "all",
+    minutes: float = 90.0,
+    resume: bool = False,
+    device: str = "cpu",
+    subjects: int = 700,
+    seed: int = 0,
+    workers: int = 2,
+    shape: MiniShape = MiniShape(),  # noqa: B008
+) -> Path:
+    """Train a prior from nothing but seeds, or go on with one; returns its folder, `OUT/prior`.
+
+    The folder is a complete prior from the first checkpoint of the diffusion model on (`--prior OUT/prior`),
+    and gets better every two minutes. Progress goes to the screen and to `OUT/train.log`, samples to
+    `OUT/sheets`.
+
+    Args:
+        part: "data" renders and paints people; "vae", "text" and "diffusion" train (in that order); "all" does
+            all of it.
+        minutes: of training in all, or of the one part; resumed runs count towards them.
+        resume: go on from the checkpoints in `out`, where there are any.
+        subjects: how many different people are rendered.
+
+    Raises:
+        UserError: a bad setting, a folder that cannot be written, or a part whose predecessors are missing.
+    """
+    _check(part, minutes, device, subjects)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "train.log").touch()
+    except OSError as error:
+        raise UserError("out", str(out), "cannot be written", "Choose another folder") from error
+    if not resume:
+        _forget(out, part)
+    log = Log(out / "train.log")
+    plan = DataPlan(subjects=subjects, seed=seed)
+    if part in ("data", "all"):
+        prepare_data(out / "data", plan, log, workers)
+        people = max(8, subjects // 20)
+        prepare_data(
+            out / "data-validation", DataPlan(people, outfits=1, split="validation", seed=seed), log, workers
+        )
+    elif part in ("vae", "diffusion") and not painted_paths(out / "data"):
+        raise UserError(
+            "part", part, f"finds no people in {out / 'data'}", "Run --part data first, or --part all"
+        )
+
+    def budget(name: str) -> Budget:
+        return Budget(minutes * SHARES[name] if part == "all" else minutes)
+
+    if part in ("vae", "all"):
+        train_vae(out, shape, budget("vae"), log, resume, device, seed)
+    if part in ("text", "all"):
+        train_text(out, shape, budget("text"), log, resume, device, seed)
+    if part in ("diffusion", "all"):
+        train_diffusion(out, shape, budget("diffusion"), log, plan, resume, device, seed, generations=20)
+    return out / "prior"
+
+
+def _check(part: str, minutes: float, device: str, subjects: int) -> None:
+    if part not in PARTS:
+        raise UserError("part", part, "is unknown", f"Use one of {', '.join(PARTS)}")
+    if not 0 < minutes <= 100_000:
+        raise UserError(
+            "minutes", minutes, "is out of range", "Use more than 0; 90 on two cores, 25 on a GPU"
+        )
+    if not 1 <= subjects <= 1_000_000:
+        raise UserError("subjects", subjects, "is out of range", "Use 1 to 1000000 people")
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise UserError("device", device, "is unknown", "Use cpu or cuda")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("device", device, "is not there", "Use --device cpu")
+
+
+def _forget(out: Path, part: Part) -> None:
+    """Start a part anew: its checkpoint goes, and latents go with the autoencoder that made them."""
+    for name in ("vae", "text", "diffusion"):
+        if part in (name, "all"):
+            (out / "checkpoints" / f"{name}.safetensors").unlink(missing_ok=True)
+    if part in ("vae", "all"):
+        for data in ("data", "data-validation"):
+            shutil.rmtree(out / data / "latents", ignore_errors=True)
+
+
+def install_prior(source: Path, target: Path) -> int:
+    """Copy a finished prior to `target` (e.g. the package's `assets/mini`); returns its size in bytes.
+
+    Raises:
+        UserError: the prior is not complete.
+    """
+    missing = [name for name in (*PRIOR_PARTS, *PRIOR_FILES) if not (source / name).exists()]
+    if missing:
+        raise UserError("prior", str(source), f"lacks {', '.join(missing)}", "Train all parts first")
+    fresh = target.with_name(target.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for name in PRIOR_PARTS:
+        shutil.copytree(source / name, fresh / name)
+    for name in PRIOR_FILES:
+        shutil.copy(source / name, fresh / name)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitruvian.wardrobe.fabrics import fabric_colour, stripe_coverage
-from vitruvian.wardrobe.face import CHANNELS, MIDDLE, feature_atlas, skin_colour
+from vitruvian.wardrobe.face import skin_colour
+from vitruvian.wardrobe.face_atlas import CHANNELS, MIDDLE, feature_atlas
 from vitruvian.wardrobe.paint import paint
 from vitruvian.wardrobe.palette import (
     GARMENT_COLOURS,

@@ -62,7 +62,7 @@ def add_details(
 
 
 def band(distance: Points, half: float, width: Points) -> Points:
-    """How much of a pixel `width` wide, `distance` from the middle of a line of half-width `half`, is line."""
+    """How much of a pixel `width` wide is line: `distance` from its middle, the line `half` to each side."""
     width = width.clamp_min(1e-6)
     low, high = (distance - width / 2).clamp_min(-half), (distance + width / 2).clamp_max(half)
     return ((high - low).clamp_min(0.0) / width).clamp_max(1.0)

@@ -1,7 +1,7 @@
 """Procedural fabrics: colour as a function of where on the cloth a pixel looks, in metres.
 
-Every pattern is filtered by the pixel's footprint (box-filtered stripes and checks, faded dots and weaves), so
-that a pattern that a view cannot resolve turns into its mean instead of into moire. The main colour keeps at
+Every pattern is filtered by the pixel's footprint (box-filtered stripes and checks, faded dots and weaves):
+a pattern that a view cannot resolve turns into its mean instead of into moire. The main colour keeps at
 least 60 % of the area of every pattern.
 """
 
@@ -68,7 +68,7 @@ def _noise_tile() -> Float[Tensor, "1 1 S S"]:
 
 
 def stripe_coverage(t: Points, duty: float, width: Points) -> Points:
-    """How much of a pixel of `width` periods around `t` lies in the stripes [0, duty) of each period: exact."""
+    """Exactly how much of a pixel, `width` periods around `t`, lies in stripes [0, duty) of each period."""
 
     def integral(x: Points) -> Points:
         whole = torch.floor(x)
@@ -177,8 +177,9 @@ def _print(garment: Garment, u: Points, v: Points, width: Points, rest: Colours)
 
 
 PRINT_HEIGHT = 0.735
-"""Height of the middle of a chest print, and (below) the y in front of which cloth is the chest's; body heights."""
+"""Height of the middle of a chest print, body heights."""
 PRINT_FRONT = -0.02
+"""The y in front of which cloth is the chest's."""
 
 
 def _disc(x: Points, y: Points) -> Points:

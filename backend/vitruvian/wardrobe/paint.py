@@ -1,4 +1,4 @@
-"""Colour for rendered people: the same pixels, any outfit. Unlit albedo, soft ambient occlusion, white ground."""
+"""Colour for rendered people: the same pixels, any outfit. Unlit albedo, soft occlusion, white ground."""
 
 from __future__ import annotations
 

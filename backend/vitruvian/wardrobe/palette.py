@@ -61,7 +61,7 @@ SKIN_TONES: dict[str, RGB] = {
 }
 
 EYE_COLOURS: dict[str, RGB] = {
-    "brown": _hex("4a2a16"),
+    "brown": _hex("65401f"),
     "blue": _hex("3f74ad"),
     "green": _hex("4d7a3c"),
     "grey": _hex("7c8a92"),

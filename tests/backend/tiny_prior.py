@@ -1,10 +1,10 @@
-"""A prior in diffusers' layout with random weights and next to no width, so that loading and sampling can be tested."""
+"""A prior in diffusers' layout with random weights and next to no width, for tests."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -30,7 +30,7 @@ def build_tiny_prior(
     for condition in ("depth", "normal"):
         controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 8))
         for layer in controlnet.controlnet_down_blocks:
-            torch.nn.init.normal_(layer.weight, std=0.1)
+            torch.nn.init.normal_(next(layer.parameters()), std=0.1)
         controlnet.save_pretrained(folder / f"controlnet_{condition}")
     tokenizer = _tokenizer()
     tokenizer.save_pretrained(folder / "tokenizer")
@@ -46,7 +46,7 @@ def tiny_scheduler(prediction: str, zero_snr: bool) -> Any:
         return FlowMatchEulerDiscreteScheduler()
     return DDIMScheduler(
         beta_schedule="squaredcos_cap_v2",
-        prediction_type=prediction,  # type: ignore[arg-type]  # a test names wrong ones on purpose
+        prediction_type=cast(Any, prediction),  # also wrong ones, on purpose
         rescale_betas_zero_snr=zero_snr,
         timestep_spacing="trailing",
         clip_sample=False,
@@ -54,31 +54,33 @@ def tiny_scheduler(prediction: str, zero_snr: bool) -> Any:
 
 
 def _vae() -> AutoencoderKL:
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(8, 8, 8),
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=2,
-        sample_size=IMAGE_SIZE,
-        mid_block_add_attention=False,
-    )
+    config: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * 3,
+        "up_block_types": ("UpDecoderBlock2D",) * 3,
+        "block_out_channels": (8, 8, 8),
+        "layers_per_block": 1,
+        "latent_channels": 4,
+        "norm_num_groups": 2,
+        "sample_size": IMAGE_SIZE,
+        "mid_block_add_attention": False,
+    }
+    return AutoencoderKL(**config)
 
 
 def _unet() -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=IMAGE_SIZE // 4,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=2,
-        norm_num_groups=4,
-    )
+    config: dict[str, Any] = {
+        "sample_size": IMAGE_SIZE // 4,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": (8, 16),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "cross_attention_dim": TEXT_WIDTH,
+        "attention_head_dim": 2,
+        "norm_num_groups": 4,
+    }
+    return UNet2DConditionModel(**config)
 
 
 def _tokenizer() -> CLIPTokenizer:

@@ -129,7 +129,7 @@ def _folder_of(name: str) -> Path:
             raise UserError("prior", name, "is not in this installation", "Install the package again")
         return BUNDLED
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return path
     if name in HUB_PRIORS:
         return download(HUB_PRIORS[name])

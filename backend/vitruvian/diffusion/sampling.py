@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -66,33 +67,31 @@ def make_scheduler(
     if not 1 <= steps <= int(config.get("num_train_timesteps", 1000)):
         raise UserError("steps", steps, "is out of range", "Use 10 to 50 steps")
     flow = prediction_of(config) == "flow"
-    base: dict[str, Any] = {key: value for key, value in config.items() if not key.startswith("_")}
-    scheduler: Any
-    if name == "ddim" and flow:
-        scheduler = FlowMatchEulerDiscreteScheduler.from_config(base)
-    elif name == "ddim":
-        # Clipping x0 to [-1, 1] is for pixels; latents are wider.
-        own = {"prediction_type": "v_prediction", "clip_sample": False, "thresholding": False}
-        scheduler = DDIMScheduler.from_config({**base, **own})
+    if name == "dpm++":
+        kind, own = DPMSolverMultistepScheduler, {**_DPM, **(_flow_sigmas(config) if flow else _V)}
     else:
-        own = {
-            "algorithm_type": "dpmsolver++",
-            "solver_order": 2,
-            "final_sigmas_type": "zero",
-            "thresholding": False,
-        }
-        own |= (
-            {
-                "prediction_type": "flow_prediction",
-                "use_flow_sigmas": True,
-                "flow_shift": base.get("shift", 1.0),
-            }
-            if flow
-            else {"prediction_type": "v_prediction"}
-        )
-        scheduler = DPMSolverMultistepScheduler.from_config({**base, **own})
+        kind, own = (FlowMatchEulerDiscreteScheduler, {}) if flow else (DDIMScheduler, {**_V, **_UNCLIPPED})
+    accepted = inspect.signature(kind.__init__).parameters
+    scheduler: Any = kind(**{key: value for key, value in {**config, **own}.items() if key in accepted})
     scheduler.set_timesteps(steps, device=device)
     return scheduler
+
+
+_V = {"prediction_type": "v_prediction"}
+# Clipping x0 to [-1, 1] is for pixels; latents are wider.
+_UNCLIPPED = {"clip_sample": False, "thresholding": False}
+_DPM = {
+    "algorithm_type": "dpmsolver++",
+    "solver_order": 2,
+    "final_sigmas_type": "zero",
+    "thresholding": False,
+}
+
+
+def _flow_sigmas(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A flow scheduler's noise levels, in DPM-Solver's words."""
+    shift = config.get("shift", config.get("flow_shift", 1.0))
+    return {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": shift}
 
 
 def noise_levels(scheduler: Any) -> list[NoiseLevel]:

@@ -8,6 +8,7 @@ release, and why, stands in docs/decisions.md.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitruvian.core.camera import CameraRig
-from vitruvian.core.images import Avatar, Conditions, ViewSet
+from vitruvian.core.images import Avatar, Conditions, Texture, ViewSet
+from vitruvian.core.mesh import Mesh
 from vitruvian.core.report import Report
 from vitruvian.diffusion.attention import attention_bank, with_reference
 from vitruvian.diffusion.consistency import ConsistencySettings, Fuser, with_consistency
@@ -37,6 +39,7 @@ from vitruvian.methods.inputs import Inputs, check_inputs
 from vitruvian.methods.record import describe_cameras, peak_memory_gb, timed, versions
 from vitruvian.render.conditions import render_conditions
 from vitruvian.texture.fuse import TextureFuser, fuse
+from vitruvian.texture.overlap import find_overlap, overlap_psnr
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def run(inputs: Inputs, settings: MVHumanSettings, prior: Prior, report: Report)
         "versions": versions(),
         "seconds": times,
         "peak_memory_gb": peak_memory_gb(prior.device),
+        "figures": figures(views, body.mesh, texture),
         "cameras": describe_cameras(inputs.rig),
     }
     return Avatar(body.mesh, texture, views, record)
@@ -153,6 +157,16 @@ def sample_views(
         scheduler = make_scheduler(prior.scheduler, settings.sampler, settings.steps, prior.device)
         latents = sample(guided, noise, scheduler, after_step)
     return decode(prior, latents, settings.chunk)
+
+
+def figures(views: ViewSet, mesh: Mesh, texture: Texture) -> dict[str, float | None]:
+    """How far the views agree before fusion, and how much of the texture some view saw.
+
+    The PSNR is None where no two views overlap.
+    """
+    psnr = overlap_psnr(views.images, find_overlap(mesh, views.rig, views.gbuffer))
+    covered = float((texture.coverage[texture.inside] > 0.0).float().mean())
+    return {"overlap_psnr_db": None if math.isnan(psnr) else round(psnr, 2), "coverage": round(covered, 4)}
 
 
 def reference_view(rig: CameraRig) -> int:

@@ -1,0 +1,22 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_prior import build_tiny_prior
+
+from vitruvian.diffusion.prior import Prior, load_prior
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prior's folder with random weights; do not write into it."""
+    return build_tiny_prior(tmp_path_factory.mktemp("prior") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Path) -> Prior:
+    """The same, loaded."""
+    return load_prior(tiny_folder)

@@ -1,0 +1,171 @@
+"""The whole method on a prior with random weights: what is painted is noise, how it gets there is not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from vitruvian.body.body import Body
+from vitruvian.core.camera import CameraRig
+from vitruvian.core.errors import Cancelled, UserError
+from vitruvian.core.images import Avatar
+from vitruvian.core.mesh import Mesh
+from vitruvian.core.report import silent
+from vitruvian.diffusion.consistency import ConsistencySettings
+from vitruvian.diffusion.prior import Prior
+from vitruvian.diffusion.text import view_prompts
+from vitruvian.methods.inputs import Inputs
+from vitruvian.methods.mvhuman import MVHumanSettings, reference_view, run
+from vitruvian.render.rigs import default_rig
+
+SETTINGS = MVHumanSettings(steps=3, guidance=2.0, texture_size=512, reference=False)
+
+
+def ball(rings: int = 12, sectors: int = 24) -> Mesh:
+    """A sphere of 0.5 m radius, 1 m above the ground, with one UV chart."""
+    v, u = torch.meshgrid(
+        torch.linspace(0.0, 1.0, rings + 1), torch.linspace(0.0, 1.0, sectors + 1), indexing="ij"
+    )
+    polar, around = torch.pi * v.flatten(), 2 * torch.pi * u.flatten()
+    points = torch.stack([polar.sin() * around.cos(), polar.sin() * around.sin(), polar.cos()], dim=1)
+    corner = (torch.arange(rings)[:, None] * (sectors + 1) + torch.arange(sectors)).flatten()
+    below = corner + sectors + 1
+    faces = torch.cat(
+        [torch.stack([corner, below, below + 1], 1), torch.stack([corner, below + 1, corner + 1], 1)]
+    )
+    uvs = torch.stack([u.flatten(), 1 - v.flatten()], dim=1)
+    return Mesh(0.5 * points + torch.tensor([0.0, 0.0, 1.0]), faces, uvs, faces, name="ball")
+
+
+@pytest.fixture(scope="module")
+def inputs() -> Inputs:
+    mesh = ball()
+    return Inputs(Body(mesh), default_rig(mesh, size=32, views_per_ring=4), "a person in red shirt")
+
+
+@pytest.fixture(scope="module")
+def avatar(inputs: Inputs, tiny: Prior) -> Avatar:
+    return run(inputs, SETTINGS, tiny, silent)
+
+
+def test_every_view_and_texel_is_painted(avatar: Avatar, inputs: Inputs) -> None:
+    assert avatar.views.images.shape == (8, 3, 32, 32)
+    assert torch.isfinite(avatar.views.images).all()
+    assert avatar.texture.albedo.shape == (3, 512, 512)
+    assert torch.equal(avatar.mesh.vertices, inputs.body.mesh.vertices)
+    assert torch.equal(avatar.mesh.faces, inputs.body.mesh.faces)
+
+
+def test_same_seed_same_bytes_other_seed_other_picture(avatar: Avatar, inputs: Inputs, tiny: Prior) -> None:
+    again = run(inputs, SETTINGS, tiny, silent)
+    assert torch.equal(again.views.images, avatar.views.images)
+    assert torch.equal(again.texture.albedo, avatar.texture.albedo)
+    other = run(inputs, replace(SETTINGS, seed=1), tiny, silent)
+    assert not torch.equal(other.views.images, avatar.views.images)
+
+
+def test_a_view_sampled_alone_does_not_change(inputs: Inputs, tiny: Prior) -> None:
+    """One seed a view: without guidance by the others, neither number nor order of the views matters."""
+    alone = replace(SETTINGS, consistency=None)
+    views = run(inputs, alone, tiny, silent).views.images
+    some = run(replace(inputs, rig=inputs.rig.select([5, 2])), alone, tiny, silent).views.images
+    torch.testing.assert_close(some, views[[5, 2]], atol=1e-5, rtol=0)
+
+
+def test_no_guided_step_is_no_guidance(inputs: Inputs, tiny: Prior) -> None:
+    never = replace(SETTINGS, consistency=ConsistencySettings(start=1.0, end=0.0))
+    off = replace(SETTINGS, consistency=None)
+    first, second = (run(inputs, s, tiny, silent).views.images for s in (never, off))
+    assert torch.equal(first, second)
+
+
+def test_guidance_and_reference_change_the_views(avatar: Avatar, inputs: Inputs, tiny: Prior) -> None:
+    for other in (replace(SETTINGS, consistency=None), replace(SETTINGS, reference=True)):
+        assert not torch.equal(run(inputs, other, tiny, silent).views.images, avatar.views.images)
+
+
+def test_record_is_complete_and_json(avatar: Avatar, inputs: Inputs, tiny: Prior) -> None:
+    record = json.loads(json.dumps(avatar.report, allow_nan=False))
+    assert record["settings"]["seed"] == 0
+    assert record["settings"]["consistency"]["every_n"] == 2
+    assert record["prior"]["sha256"] == tiny.hash
+    assert [c["name"] for c in record["cameras"]] == list(inputs.rig.names)
+    assert record["versions"]["torch"] == torch.__version__
+    assert set(record["seconds"]) == {"conditions", "sampling", "texture"}
+    assert record["peak_memory_gb"]["process"] > 0.0
+    assert record["figures"]["overlap_psnr_db"] > 0.0
+    assert 0.0 < record["figures"]["coverage"] <= 1.0
+
+
+def test_progress_reaches_the_end_with_previews_in_colour(inputs: Inputs, tiny: Prior) -> None:
+    calls: list[tuple[str, int, int]] = []
+    previews: list[Tensor] = []
+
+    def report(stage: str, step: int, total: int, preview: Tensor | None = None) -> None:
+        calls.append((stage, step, total))
+        if preview is not None:
+            previews.append(preview)
+
+    run(inputs, SETTINGS, tiny, report)
+    assert calls[0] == ("conditions", 0, 1)
+    assert ("sampling", 3, 3) in calls
+    assert calls[-1] == ("texture", 1, 1)
+    assert previews[0].shape == (8, 3, 32, 32)
+
+
+def test_cancelling_leaves_the_prior_as_it_was(inputs: Inputs, tiny: Prior) -> None:
+    def stop(stage: str, step: int, total: int, preview: Tensor | None = None) -> None:
+        if stage == "sampling" and step == 2:
+            raise Cancelled
+
+    before = dict(tiny.unet.attn_processors)
+    with pytest.raises(Cancelled):
+        run(inputs, replace(SETTINGS, reference=True), tiny, stop)
+    assert tiny.unet.attn_processors == before
+
+
+def test_prompts_say_where_the_camera_is(inputs: Inputs, tiny: Prior) -> None:
+    prompts = dict(zip(inputs.rig.names, view_prompts(tiny, "red", inputs.rig), strict=True))
+    assert prompts["body_000"] == "red, full body"
+    assert prompts["body_180"] == "red, full body, from behind"
+    assert prompts["upper_090"] == "red, upper body, from left-hand side, from behind"
+    assert prompts["upper_270"] == "red, upper body, from right-hand side, from behind"
+
+
+def test_reference_is_the_front_close_up(inputs: Inputs) -> None:
+    assert inputs.rig.names[reference_view(inputs.rig)] == "upper_000"
+    bodies: CameraRig = inputs.rig.select([2, 1, 0, 3])
+    assert bodies.names[reference_view(bodies)] == "body_000"
+
+
+def wrong(inputs: Inputs, field: str) -> Inputs:
+    mesh = inputs.body.mesh
+    match field:
+        case "prompt":
+            return replace(inputs, prompt="  ")
+        case "mesh.uvs":
+            return replace(inputs, body=Body(replace(mesh, uvs=None, uv_faces=None)))
+        case "mesh.vertices":
+            return replace(inputs, body=Body(replace(mesh, vertices=mesh.vertices * torch.nan)))
+        case "size":
+            return replace(inputs, rig=inputs.rig.resized(36, 36))
+        case _:
+            return replace(inputs, rig=inputs.rig.select([]))
+
+
+@pytest.mark.parametrize("field", ["prompt", "mesh.uvs", "mesh.vertices", "size", "cameras"])
+def test_bad_inputs_are_named(field: str, inputs: Inputs, tiny: Prior) -> None:
+    with pytest.raises(UserError) as caught:
+        run(wrong(inputs, field), SETTINGS, tiny, silent)
+    assert caught.value.field.startswith(field)
+
+
+def test_cameras_that_look_past_the_body_are_refused(inputs: Inputs, tiny: Prior) -> None:
+    moved = inputs.rig.T_world_cam.clone()
+    moved[:, :3, 3] += 100.0
+    with pytest.raises(UserError, match="camera"):
+        run(replace(inputs, rig=replace(inputs.rig, T_world_cam=moved)), SETTINGS, tiny, silent)

@@ -252,9 +252,11 @@ def _sample_beard(rng: np.random.Generator, sex: str, age: str) -> str | None:
 
 
 def _sample_hair_colour(rng: np.random.Generator, age: str) -> str:
-    if age == "older" and rng.random() < 0.5:
+    """Each colour is about as frequent as the others over all ages; old people are grey more often."""
+    if age == "older" and rng.random() < 0.35:
         return str(rng.choice(["grey", "white"]))
-    return str(rng.choice(list(HAIR_COLOURS)))
+    shares = {"black": 0.21, "brown": 0.21, "blonde": 0.21, "red": 0.19, "grey": 0.09, "white": 0.09}
+    return _choose(rng, shares)
 
 
 def _sample_garment(rng: np.random.Generator, kind: str, slot: int) -> Garment:

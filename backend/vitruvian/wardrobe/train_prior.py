@@ -50,8 +50,8 @@ def train_prior(
     `OUT/sheets`.
 
     Args:
-        part: "data" renders and paints people; "vae", "text" and "diffusion" train (in that order); "all" does
-            all of it.
+        part: "data" renders and paints people; "vae", "text" and "diffusion" train, in that order; "all" does
+            everything.
         minutes: of training in all, or of the one part; resumed runs count towards them.
         resume: go on from the checkpoints in `out`, where there are any.
         subjects: how many different people are rendered.

@@ -2,8 +2,8 @@
 
 The encoder is taught first, in minutes, to say what a caption says: for every attribute a small attention
 pool (a learned query, as in a cross-attention layer of the UNet) reads the token states and a linear head
-names the value, "not said" included. That binds each colour to its garment before the costly part begins. The heads
-are thrown away; the encoder goes on learning with the UNet.
+names the value, "not said" included. That binds each colour to its garment before the costly part begins.
+The heads are thrown away; the encoder goes on learning with the UNet.
 """
 
 from __future__ import annotations

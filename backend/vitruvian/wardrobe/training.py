@@ -24,7 +24,7 @@ from vitruvian.core.errors import UserError
 
 @dataclass
 class Progress:
-    """Where a training is. Learning rates follow `elapsed / budget`: a resumed run goes on where it stopped."""
+    """Where a training is. Learning rates follow it, so that a resumed run goes on where it stopped."""
 
     step: int = 0
     elapsed: float = 0.0
@@ -36,7 +36,7 @@ class Progress:
 def learning_rate(
     peak: float, step: int, fraction_done: float, warm_up_steps: int = 200, floor: float = 0.05
 ) -> float:
-    """Linear warm-up by steps, then a cosine from `peak` to `floor * peak` over the budget (arXiv:1608.03983)."""
+    """Linear warm-up by steps, then a cosine down to `floor * peak` over the budget (arXiv:1608.03983)."""
     cosine = floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * min(max(fraction_done, 0.0), 1.0)))
     return peak * cosine * min(1.0, (step + 1) / warm_up_steps)
 

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vitruvian.core.camera import CameraRig
-from vitruvian.texture.project import POOR, RANK, Sightings, SurfaceViews, smoothstep
+from vitruvian.texture.project import POOR, RANK, Sightings
+from vitruvian.texture.surface import SurfaceViews, smoothstep
 
 
 class Shares:

@@ -16,16 +16,18 @@ _MOST_SEEDS = 150_000
 
 def fill_holes(
     colours: Float[Tensor, "P 3"],
-    seen: Bool[Tensor, "P"],
+    coverage: Float[Tensor, "P"],
     position: Float[Tensor, "P 3"],
     normal: Float[Tensor, "P 3"],
 ) -> Float[Tensor, "P 3"]:
     """Colour unseen points from seen ones that lie near them on the surface.
 
     Weights are 1/distance, times how far the normals agree, so that a colour does not jump across a thin part
-    (MVPaint; research 4.1). Nothing is taken from UV neighbours, which need not be neighbours on the body.
+    (MVPaint; research 4.1), and times how well the seen point was seen. Nothing is taken from UV neighbours,
+    which need not be neighbours on the body.
     Grey where nothing at all was seen.
     """
+    seen = coverage > 0
     if bool(seen.all()):
         return colours
     filled = colours.clone()
@@ -41,7 +43,7 @@ def fill_holes(
     near = seeds[torch.from_numpy(np.asarray(nearest).reshape(-1, k)).to(seeds.device)]
     distance = torch.from_numpy(np.asarray(distance, dtype=np.float32).reshape(-1, k)).to(colours.device)
     agreement = (normal[near] * normal[holes][:, None]).sum(-1)
-    weight = (0.02 + agreement.clamp_min(0.0) ** 2) / (distance + 1e-3)
+    weight = (0.02 + agreement.clamp_min(0.0) ** 2) / (distance + 1e-3) * (0.02 + coverage[near])
     filled[holes] = (colours[near] * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
     return filled
 

@@ -14,11 +14,13 @@ from vitruvian.core.mesh import Mesh
 from vitruvian.render.gbuffer import render_texture
 from vitruvian.texture.blend import Gather, Shares
 from vitruvian.texture.fill import fill_holes, pad_islands
-from vitruvian.texture.project import (
-    find_sightings,
+from vitruvian.texture.project import find_sightings
+from vitruvian.texture.surface import (
     flatten_pyramid,
+    inward,
     pixel_footprints,
     pyramid,
+    smoothstep,
     surface_views,
 )
 from vitruvian.texture.texels import TexelMap, check_texture_size, texel_map
@@ -35,7 +37,8 @@ class TextureFuser:
     Each point of the surface has one colour: the weighted mean of the views that see it. It is evaluated at
     the surface point behind every pixel, so it closes loops as a texture does, but a view's own pixels are
     read without any resampling; a UV texture in between would blur them twice. All geometry is worked out
-    here, once; a call is one sparse product.
+    here, once; a call is one sparse product. Pixels on a silhouette or a depth edge stay as they are: they
+    mix two surfaces, and colouring them in would move the edge a little at every step.
     """
 
     def __init__(self, mesh: Mesh, rig: CameraRig, gbuffer: GBuffer) -> None:
@@ -51,6 +54,7 @@ class TextureFuser:
         self._support = torch.zeros(self._mask.shape, dtype=torch.long, device=self._mask.device)
         self._support[self._mask] = self._shares.count_good()
         self._seen = self._support[self._mask] > 0
+        self._keep = (1.0 - smoothstep(views.inset[self._mask][self._seen] - 0.5))[:, None]
 
     @torch.no_grad()
     def __call__(
@@ -68,18 +72,19 @@ class TextureFuser:
         """
         colours = self._gather(flatten_pyramid(images.float(), self._chain), self._shares(power))
         fused = images.permute(0, 2, 3, 1).clone()
-        fused[self._support > 0] = colours[self._seen].to(images.dtype)
+        inner = self._support > 0
+        fused[inner] = torch.lerp(colours[self._seen].to(images.dtype), fused[inner], self._keep)
         return fused.permute(0, 3, 1, 2).contiguous(), self._support
 
 
 @torch.no_grad()
-def fuse(views: ViewSet, mesh: Mesh, size: int, power: float = 6.0, sharpen: int = 2) -> Texture:
+def fuse(views: ViewSet, mesh: Mesh, size: int, power: float = 6.0, sharpen: int = 1) -> Texture:
     """Bake the views into one texture.
 
     Each texel reads the views that see it (inverse sampling), weighted by cos^power and by how far they can
     be trusted there; what no view saw is filled from the surface around it. Then the texture is drawn into
-    the views, and what is missing is baked on top, `sharpen` times: linear interpolation into the texture
-    and back would blur otherwise.
+    the views, and what is missing is baked on top where the views are clear, `sharpen` times: linear
+    interpolation into the texture and back would blur otherwise.
 
     Raises:
         UserError: for a mesh without UVs or a size we do not bake.
@@ -88,12 +93,12 @@ def fuse(views: ViewSet, mesh: Mesh, size: int, power: float = 6.0, sharpen: int
     texels = texel_map(mesh, size)
     bake = _Bake(texels, mesh, views, power)
     colours, coverage = bake(views.images.float())
-    seen = coverage > 0
+    seen, trust = coverage > 0, smoothstep(coverage / 0.3)[:, None]
     for _ in range(sharpen):
         drawn = render_texture(mesh, views.gbuffer, _padded(texels, colours, seen))
-        missing, _ = bake((views.images - drawn) * views.gbuffer.mask[:, None])
-        colours = (colours + missing).clamp(0.0, 1.0)
-    colours = fill_holes(colours.clamp(0.0, 1.0), seen, texels.position, texels.normal)
+        missing, _ = bake(views.images - drawn)
+        colours = (colours + missing * trust).clamp(0.0, 1.0)
+    colours = fill_holes(colours.clamp(0.0, 1.0), coverage, texels.position, texels.normal)
     inside = texels.inside_image
     return Texture(
         albedo=_padded(texels, colours, torch.ones_like(seen)),
@@ -117,11 +122,13 @@ class _Bake:
     def __init__(self, texels: TexelMap, mesh: Mesh, views: ViewSet, power: float) -> None:
         self._texels, self._rig, self._power = texels, views.rig, power
         self._chain = pyramid(surface_views(mesh, views.rig, views.gbuffer))
+        self._inward = inward(self._chain[0])
         self._kept = list(self._parts()) if len(texels.index) <= _TEXELS_KEPT else None
 
     def __call__(self, images: Float[Tensor, "N 3 H W"]) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P"]]:
         """Colour of each texel (0 where no view sees it), and how well it is seen (0 to 1)."""
-        pixels = flatten_pyramid(images, self._chain)
+        inner = images.permute(1, 0, 2, 3).reshape(3, -1)[:, self._inward].permute(1, 0, 2, 3)
+        pixels = flatten_pyramid(inner, self._chain)
         parts = self._kept if self._kept is not None else self._parts()
         colours, coverage = zip(
             *((gather(pixels, share), seen) for gather, share, seen in parts), strict=True

@@ -18,15 +18,8 @@ from vitruvian.core.camera import CameraRig, project
 from vitruvian.core.images import GBuffer
 from vitruvian.core.mesh import Mesh
 from vitruvian.texture.blend import Gather
-from vitruvian.texture.project import (
-    RANK,
-    Sightings,
-    SurfaceViews,
-    bilinear_taps,
-    flatten_pyramid,
-    surface_views,
-    towards_camera,
-)
+from vitruvian.texture.project import RANK, Sightings, bilinear_taps
+from vitruvian.texture.surface import SurfaceViews, flatten_pyramid, surface_views, towards_camera
 
 DEPTH_TOLERANCE = 0.01
 """Metres between a point and what the neighbour sees there."""

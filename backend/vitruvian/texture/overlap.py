@@ -12,14 +12,8 @@ from torch import Tensor
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.images import GBuffer
 from vitruvian.core.mesh import Mesh
-from vitruvian.texture.project import (
-    SurfaceViews,
-    find_sightings,
-    flatten_pyramid,
-    pixel_footprints,
-    pyramid,
-    surface_views,
-)
+from vitruvian.texture.project import find_sightings
+from vitruvian.texture.surface import SurfaceViews, flatten_pyramid, pixel_footprints, pyramid, surface_views
 
 WELL_SEEN = 0.35
 """Cosine from which a difference between views says something about the pictures rather than the angle."""

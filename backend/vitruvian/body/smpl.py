@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -61,15 +62,19 @@ def _at_rest(kind: str, data: dict[str, Any], betas: tuple[float, ...]) -> tuple
     import smplx
     from smplx.utils import Struct
 
-    constructors = {"smpl": smplx.SMPL, "smplh": smplx.SMPLH, "smplx": smplx.SMPLX}
     available = data["shapedirs"].shape[-1]
     if len(betas) > available:
         raise UserError("betas", len(betas), "are too many", f"The model has {available} shape coefficients")
     coefficients = torch.zeros(1, min(10, available) if len(betas) <= 10 else len(betas))
     coefficients[0, : len(betas)] = torch.tensor(betas)
-    model = constructors[kind](
-        "", data_struct=Struct(**data), num_betas=coefficients.shape[1], use_pca=False, flat_hand_mean=True
-    )
+    options = {"num_betas": coefficients.shape[1], "use_pca": False, "flat_hand_mean": True}
+    if kind == "smplx":
+        # Unlike the others it insists on a file, which it would unpickle: it gets one of plain arrays.
+        with tempfile.TemporaryDirectory() as folder:
+            np.savez(Path(folder) / "model.npz", **data)
+            model = smplx.SMPLX(str(Path(folder) / "model.npz"), **options)
+    else:
+        model = {"smpl": smplx.SMPL, "smplh": smplx.SMPLH}[kind]("", data_struct=Struct(**data), **options)
     with torch.no_grad():
         output = model(betas=coefficients)
     return output.vertices[0], output.joints[0]

@@ -121,7 +121,7 @@ def _temple(head: Head, ring: Float[ndarray, "S 3"], centre: ndarray, sign: floa
     z = np.array([start[2], start[2], 0.9350, 0.9355, 0.9355, 0.930, 0.922])
     origins = np.stack([np.zeros_like(y), y, z], axis=-1)
     side = head.radius(np.broadcast_to(np.array([sign, 0.0, 0.0]), origins.shape), origins)
-    x = np.maximum(side, 0.030) + 0.0018
+    x = np.clip(side, 0.030, 0.049) + 0.0018
     x[0] = abs(start[0])
     x[1] = max(x[1], x[0] + 0.002)
     return tube(head, np.stack([sign * x, y, z], axis=-1), np.full(len(y), thickness), GLASSES, around=8)

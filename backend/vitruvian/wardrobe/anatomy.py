@@ -35,6 +35,7 @@ class Anatomy:
     arm: Float[ndarray, "V"]
     """Along the arm: 0 shoulder, 1 elbow, 2 wrist, -1 off the arm."""
     arm_weight: Float[ndarray, "V"]
+    """Shares of the skinning weights; those of the arm blurred, so that armholes are cut smoothly."""
     hand_weight: Float[ndarray, "V"]
     leg_weight: Float[ndarray, "V"]
     foot_weight: Float[ndarray, "V"]
@@ -71,14 +72,18 @@ def anatomy() -> Anatomy:
         )
     }
     faces = mesh.faces.numpy().astype(np.int64)
+    averaging = averaging_matrix(faces, len(rest))
+    along_arm = _along_arm(rest, joints, weight_of["arm_weight"])
+    for _ in range(4):
+        weight_of["arm_weight"] = averaging @ weight_of["arm_weight"]
     return Anatomy(
         rest=rest / height,
         faces=faces,
         uvs=mesh.uvs.double().numpy()[mesh.uv_faces.numpy()],
-        arm=_along_arm(rest, joints, weight_of["arm_weight"]),
+        arm=along_arm,
         part=_parts(faces, rest),
         joints={name: position / height for name, position in joints.items()},
-        averaging=averaging_matrix(faces, len(rest)),
+        averaging=averaging,
         **weight_of,
     )
 

@@ -208,7 +208,10 @@ def wrapped_uv(
     x, y = relative @ -back, relative @ -side
     angle = np.arctan2(y, x)
     radius = float(np.hypot(x, y)[faces].mean()) if len(faces) else 0.0
-    corner = angle[faces]
-    across = np.ptp(corner, axis=1) > np.pi
-    corner = np.where(across[:, None] & (corner < 0), corner + 2 * np.pi, corner)
-    return np.stack([corner * radius, (relative @ axis)[faces]], axis=-1)
+    return np.stack([unwrapped(angle[faces]) * radius, (relative @ axis)[faces]], axis=-1)
+
+
+def unwrapped(angles: Float[ndarray, "G 3"]) -> Float[ndarray, "G 3"]:
+    """Angles at the corners of faces, those of faces across the seam at pi continued past it."""
+    across = np.ptp(angles, axis=1) > np.pi
+    return np.where(across[:, None] & (angles < 0), angles + 2 * np.pi, angles)

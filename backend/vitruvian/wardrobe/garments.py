@@ -15,6 +15,7 @@ from vitruvian.wardrobe.cloth import (
     cut_out,
     lift,
     smooth_heights,
+    unwrapped,
     with_rim,
     wrapped_uv,
 )
@@ -92,25 +93,31 @@ def make_outer(wearer: Wearer, geometry: Geometry, kind: str) -> list[Piece]:
         [below_neck(body, "outer", 0.2), z - hem, within_sleeve(body, geometry.outer_sleeve, straps=False)]
     )
     inside = np.minimum(inside, beside_opening(body, geometry.outer_open))
-    thick = 0.008 if kind == "jacket" else 0.012
-    ease = thick + 0.6 * torso_ease(body, 0.012, 0.012, geometry.outer_sleeve)
+    # Thinner over the shoulders, which would look padded.
+    over_shoulder = np.where(body.arm >= 0, np.clip(body.arm / 0.7, 0, 1), np.clip((0.82 - z) / 0.06, 0, 1))
+    ease = (
+        0.004
+        + (0.004 if kind == "jacket" else 0.008) * over_shoulder
+        + 0.6 * torso_ease(body, 0.012, 0.012, geometry.outer_sleeve)
+    )
     piece = follow(wearer, inside, ease, OUTER, wrinkles=0.003, rounds=30, hides=geometry.outer_open == 0)
     return [piece, collar(wearer, piece, OUTER, JACKET_COLLAR)]
 
 
 def below_neck(body: Anatomy, kind: str, neckline: float) -> Float[ndarray, "V"]:
-    """Positive below the neckline: a slanted plane through the neck, lower in front, deeper for wide necklines."""
+    """Positive outside the neckline: seen from the front half an ellipse, shallower at the back."""
     x, y, z = body.rest.T
-    high, depth, width = {
-        "shirt": (0.853, 0.012, 0.036),
-        "sweater": (0.852, 0.012 + 0.01 * neckline, 0.040),
-        "outer": (0.852, 0.055, 0.042),
-        "tank top": (0.842, 0.032 + 0.022 * neckline, 0.050),
-        "dress": (0.848, 0.02 + 0.06 * neckline, 0.044 + 0.02 * neckline),
-    }.get(kind, (0.850, 0.014 + 0.022 * neckline, 0.040 + 0.012 * neckline))
-    front = np.clip((0.012 - y) / 0.05, 0.0, 1.3)
-    drop = depth * front * np.clip(1.0 - np.abs(x) / (width * 1.5), 0.0, 1.0) ** 0.5
-    return high - drop - 0.25 * np.clip(-y, 0, 0.1) - z + np.clip(np.abs(x) - width, 0.0, None) * 1.2
+    width, front, back = {
+        "shirt": (0.039, 0.026, 0.006),
+        "sweater": (0.040 + 0.004 * neckline, 0.028 + 0.010 * neckline, 0.008),
+        "outer": (0.044, 0.075, 0.008),
+        "tank top": (0.047, 0.052 + 0.022 * neckline, 0.028),
+        "dress": (0.044 + 0.016 * neckline, 0.034 + 0.050 * neckline, 0.014 + 0.012 * neckline),
+    }.get(kind, (0.040 + 0.010 * neckline, 0.030 + 0.020 * neckline, 0.009 + 0.004 * neckline))
+    to_front = np.clip((0.015 - y) / 0.045, 0.0, 1.0)
+    depth = back + (front - back) * to_front * to_front * (3.0 - 2.0 * to_front)
+    hole = np.hypot(x / width, np.minimum(z - 0.856, 0.0) / depth) - 1.0
+    return np.minimum(hole * 0.04, 0.876 - z)
 
 
 def within_sleeve(body: Anatomy, sleeve: float, straps: bool) -> Float[ndarray, "V"]:
@@ -212,21 +219,43 @@ def fabric_uv(body: Anatomy, cut: Cut, stature: float, legs: bool) -> Float[ndar
     for side, sign in (("L", 1.0), ("R", -1.0)):
         here = on_arm & (x * sign > 0)
         if here.any():
-            elbow, shoulder = joints[f"lowerarm01.{side}"], joints[f"upperarm01.{side}"]
-            upper = np.linalg.norm(shoulder - elbow)
-            chart = wrapped_uv(points, cut.faces[here], elbow, shoulder - elbow, np.array([-sign, 0.3, -1.0]))
-            # Along the arm the bend at the elbow counts, so v comes from the arm's own coordinate.
-            along = np.where(cut.of(body.arm) >= 0, -upper * cut.of(body.arm), 0.0)
-            chart[:, :, 1] = along[cut.faces[here]]
-            uv[here] = chart
+            uv[here] = _sleeve_uv(points, cut.of(body.arm), cut.faces[here], joints, side)
         if legs:
             here = x * sign > 0
             hip, ankle = joints[f"upperleg01.{side}"], joints[f"foot.{side}"]
             uv[here] = wrapped_uv(points, cut.faces[here], hip, hip - ankle, np.array([-sign, 0.4, 0.0]))
     rest = ~on_arm & (not legs)
     if rest.any():
-        uv[rest] = _torso_uv(points, cut.faces[rest], joints["spine03"][1] - 0.02, stature)
+        uv[rest] = _torso_uv(points, cut.faces[rest], -0.022 * stature, stature)
     return uv
+
+
+def _sleeve_uv(
+    points: Float[ndarray, "P 3"],
+    arm: Float[ndarray, "P"],
+    faces: Int[ndarray, "G 3"],
+    joints: dict[str, ndarray],
+    side: str,
+) -> Float[ndarray, "G 3 2"]:
+    """Around and along an arm that bends at the elbow; the seam runs below it."""
+    shoulder, elbow, wrist = (joints[f"{bone}.{side}"] for bone in ("upperarm01", "lowerarm01", "wrist"))
+    upper, lower = elbow - shoulder, wrist - elbow
+    share = np.clip((arm - 0.75) / 0.5, 0.0, 1.0)[:, None]
+    axis = (1.0 - share) * upper / np.linalg.norm(upper) + share * lower / np.linalg.norm(lower)
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    along = np.clip(arm, 0.0, None)[:, None]
+    centre = shoulder + np.minimum(along, 1.0) * upper + np.clip(along - 1.0, 0.0, None) * lower
+    below = np.array([-0.6 if side == "L" else 0.6, 0.2, -0.8])
+    below = below - (axis @ below)[:, None] * axis
+    below /= np.linalg.norm(below, axis=1, keepdims=True)
+    relative = points - centre
+    x, y = -(relative * below).sum(axis=1), -(relative * np.cross(axis, below)).sum(axis=1)
+    radius = float(np.hypot(x, y)[faces].mean())
+    angle = unwrapped(np.arctan2(y, x)[faces])
+    length = np.linalg.norm(upper) * np.minimum(along, 1.0) + np.linalg.norm(lower) * np.clip(
+        along - 1.0, 0.0, None
+    )
+    return np.stack([angle * radius, -length[:, 0][faces]], axis=-1)
 
 
 def _torso_uv(

@@ -170,7 +170,7 @@ def _curtain(
         # Hair may swing in by a tenth of its fall, and must go out over shoulders and back.
         inner = radius - 0.10 * (z[max(k - 1, 0)] - z[k] if k else start[:, 2] - z[0])
         radius = np.minimum(np.maximum(inner, body[k] + gap), widest)
-        radius = np.maximum(radius, _over_ears(theta, z[k], origins[k]))
+        radius = _over_ears(radius, theta, z[k], origins[k])
         rows.append(radius.copy())
     radii = _smooth_rows(np.stack(rows))
     wave = 0.0022 * np.sin(number * theta[None] + 14 * (z - 0.9) * 6.0 + phase)
@@ -179,15 +179,20 @@ def _curtain(
     return np.where((falls > 0)[None, :, None], points, start[None])
 
 
-def _over_ears(theta: Float[ndarray, "M"], z: Float[ndarray, "M"], origins: ndarray) -> Float[ndarray, "M"]:
-    """How far out hair must be to cover the ears, which stick out of the head's sides; 0 elsewhere."""
-    y = origins[:, 1] - 0.052 * np.cos(theta)
-    beside = (np.abs(np.sin(theta)) > 0.6) & (y > -0.045) & (y < 0.012) & (z > 0.898)
-    return np.where(beside, 0.0570 / np.maximum(np.abs(np.sin(theta)), 0.6), 0.0)
+def _over_ears(
+    radius: Float[ndarray, "M"], theta: ndarray, z: ndarray, origins: ndarray
+) -> Float[ndarray, "M"]:
+    """Bulge hair out where ears stick out of the head's sides."""
+    y = origins[:, 1] - radius * np.cos(theta)
+    near = np.exp(-(((y + 0.020) / 0.026) ** 2)) * np.clip((z - 0.885) / 0.015, 0.0, 1.0)
+    beside = 0.0545 / np.maximum(np.abs(np.sin(theta)), 0.6)
+    return radius + np.clip(near * 1.6, 0.0, 1.0) * np.maximum(beside - radius, 0.0)
 
 
 def _ponytail(wearer: Wearer, head: Head, geometry: Geometry) -> Piece:
     high = 0.952 + 0.018 * wearer.rng.random()
+    if geometry.hat is not None:
+        high = 0.918
     end = 0.885 - 0.13 * geometry.hair_length
     z = np.concatenate([[high - 0.002, high + 0.004, high + 0.002], np.linspace(high - 0.012, end, 12)])
     back = CENTRE + head.radius(np.array([[0.0, 1.0, 0.25]]) / np.hypot(1, 0.25))[0] * np.array(

@@ -28,7 +28,7 @@ class Head:
 
     T_world_head: Float[ndarray, "4 4"]
     scene: EmbreeScene
-    """Skin with everything worn so far, without the ears and eyes, in local coordinates."""
+    """Skin with everything worn so far, ears pressed flat, no eyes, in local coordinates."""
     metres: float
     """Length of a local unit."""
 
@@ -64,7 +64,9 @@ def head_of(wearer: Wearer) -> Head:
     local = apply(np.linalg.inv(T), worn)
     x, y, z = body.rest.T
     ear = (np.abs(x) > 0.0440) & (z < 0.937) & (z > 0.895) & (y > -0.034)
-    upper = (body.rest[:, 2] > 0.6) & (body.arm_weight < 0.2) & (body.part == 0) & ~ear
+    # Ears pressed flat: hair and hats run over the head as if it had none, without holes.
+    local[ear, 0] = np.sign(local[ear, 0]) * np.minimum(np.abs(local[ear, 0]), 0.0445)
+    upper = (body.rest[:, 2] > 0.6) & (body.arm_weight < 0.2) & (body.part == 0)
     scene = EmbreeScene()
     faces = body.faces[upper[body.faces].all(axis=1)]
     TriangleMesh(scene, local.astype(np.float32), faces.astype(np.int32))

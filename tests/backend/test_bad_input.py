@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tiny_prior import build_tiny_prior
 
 from vitruvian.cli import run
 from vitruvian.job import MAX_PROMPT
@@ -33,15 +34,10 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], out: Path)
     return lines[0]
 
 
-def obj(path: Path, vertices: list[tuple[object, ...]], faces: list[tuple[int, ...]]) -> str:
+def obj(path: Path, vertices: Sequence[tuple[object, ...]], faces: Sequence[tuple[int, ...]]) -> str:
     rows = ["v " + " ".join(map(str, v)) for v in vertices] + ["f " + " ".join(map(str, f)) for f in faces]
     path.write_text("\n".join(rows) + "\n")
     return str(path)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_prior(tmp_path_factory.mktemp("prior"))
 
 
 @pytest.mark.parametrize(
@@ -155,16 +151,18 @@ def test_bad_cameras(capsys: pytest.CaptureFixture[str], tmp_path: Path, rig: st
     assert field in refused(capsys, [PROMPT, "--cameras", str(path)], tmp_path / "out")
 
 
-def test_no_camera_sees_the_body(capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: Path) -> None:
+def test_no_camera_sees_the_body(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_folder: Path
+) -> None:
     path = tmp_path / "rig.json"
     away = {"position": [0, -3, 1], "look_at": [0, -6, 1], "fov": 50}
     path.write_text(json.dumps({"cameras": [away]}))
-    line = refused(capsys, [PROMPT, "--cameras", str(path), "--prior", str(tiny)], tmp_path / "out")
+    line = refused(capsys, [PROMPT, "--cameras", str(path), "--prior", str(tiny_folder)], tmp_path / "out")
     assert "cameras" in line
 
 
-def test_corrupt_weights(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    prior = build_tiny_prior(tmp_path / "prior")
+def test_corrupt_weights(capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_folder: Path) -> None:
+    prior = shutil.copytree(tiny_folder, tmp_path / "prior")
     weights = prior / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     assert "prior.unet" in refused(capsys, [PROMPT, "--prior", str(prior)], tmp_path / "out")

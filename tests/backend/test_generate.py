@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 import trimesh
-from tiny_prior import build_tiny_prior
 
 import vitruvian
 from vitruvian import generation
@@ -28,11 +27,9 @@ PROMPT = "a person in a red shirt"
 
 
 @pytest.fixture(autouse=True)
-def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A prior with random weights, in the place of the bundled one."""
-    folder = tmp_path_factory.mktemp("tiny")
-    monkeypatch.setattr(prior_module, "BUNDLED", build_tiny_prior(folder))
-    return folder
+def _tiny_is_bundled(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prior with random weights stands in the place of the bundled one."""
+    monkeypatch.setattr(prior_module, "BUNDLED", tiny_folder)
 
 
 def leftovers(folder: Path) -> list[str]:

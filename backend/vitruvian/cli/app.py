@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from vitruvian import __version__
+from vitruvian.cli.evaluate import bench, evaluate
 from vitruvian.cli.generate import generate
+from vitruvian.cli.train_prior import train_prior
 from vitruvian.core.errors import Cancelled, UserError
 
 EXIT_BAD_INPUT = 2
@@ -22,6 +24,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command()(generate)
+app.command("train-prior")(train_prior)
+app.command()(evaluate)
+app.command()(bench)
 
 # typer ships its own copy of click in newer versions and imports the package in older ones; this finds the
 # base class of "wrong option", "missing argument" and the like in both.

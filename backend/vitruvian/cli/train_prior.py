@@ -1,0 +1,36 @@
+"""`vitruvian train-prior`: makes the bundled image model anew, or goes on with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def train_prior(
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, sample sheets and the finished model.")],
+    part: Annotated[
+        Literal["data", "vae", "text", "diffusion", "all"],
+        typer.Option(help="Which part: data renders and paints people; the others learn, in that order."),
+    ] = "all",
+    minutes: Annotated[
+        float, typer.Option(help="Time for learning: about 90 on two processor cores, 25 on a graphics card.")
+    ] = 90.0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from what the folder holds.")] = False,
+    subjects: Annotated[int, typer.Option(help="How many different people are made to learn from.")] = 700,
+    seed: Annotated[int, typer.Option(help="Another number makes other people.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that render people at the same time.")] = 2,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, or one graphics card such as cuda:1.")
+    ] = "auto",
+) -> None:
+    """Train an image model on synthetic dressed people; Ctrl-C keeps the last checkpoint for --resume.
+
+    Use the result with `vitruvian generate ... --prior OUT/prior`.
+    """
+    from vitruvian.generation import choose_device
+    from vitruvian.wardrobe import train_prior as training
+
+    device = str(choose_device(device))
+    print(training.train_prior(out, part, minutes, resume, device, subjects, seed, workers))

@@ -15,6 +15,8 @@ from vitruvian.wardrobe.render import SUPERSAMPLING, DressedPixels
 
 STATURE = 1.7
 """Metres per unit of rest position; people differ, and a pixel's footprint need not be exact."""
+OCCLUSION = 0.6
+"""How much of the ambient occlusion is kept: folds and armpits read, and colours keep their names."""
 
 
 def paint(pixels: DressedPixels, outfit: Outfit, geometry: Geometry) -> Float[Tensor, "N 3 H W"]:
@@ -49,7 +51,8 @@ def pixel_colours(pixels: DressedPixels, outfit: Outfit, geometry: Geometry) -> 
         colours[here] = _slot_colour(
             slot, outfit, geometry, uv[here], rest[here], border[here], footprint[here]
         )
-    return colours.mul_(torch.from_numpy(pixels.ao).float().div_(255.0)[:, None])
+    openness = torch.from_numpy(pixels.ao).float() / 255.0
+    return colours.mul_((1.0 - OCCLUSION * (1.0 - openness))[:, None])
 
 
 def _slot_colour(

@@ -123,7 +123,7 @@ def _loft(grid: Float[ndarray, "S A 3"], rest: ndarray, posed: ndarray, slot: in
     S, A = grid.shape[:2]
     index = np.arange(S * A).reshape(S, A)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
-    faces = np.stack([np.stack([a, b, c], -1), np.stack([a, c, d], -1)], 2).reshape(-1, 3)
+    faces = np.stack([np.stack([a, c, b], -1), np.stack([a, d, c], -1)], 2).reshape(-1, 3)
     step = np.linalg.norm(np.diff(grid, axis=1), axis=-1).mean(axis=0)
     uv = np.stack(
         np.broadcast_arrays(np.concatenate([[0], step.cumsum()])[None], grid[..., 1]), axis=-1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from vitruvian.diffusion.consistency import ConsistencySettings
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.text import view_prompts
 from vitruvian.methods.inputs import Inputs
-from vitruvian.methods.mvhuman import MVHumanSettings, reference_view, run
+from vitruvian.methods.mvhuman import MVHumanSettings, paint_views, reference_view, run
 from vitruvian.render.rigs import default_rig
 
 SETTINGS = MVHumanSettings(steps=3, guidance=2.0, texture_size=512, reference=False)
@@ -52,6 +53,10 @@ def avatar(inputs: Inputs, tiny: Prior) -> Avatar:
     return run(inputs, SETTINGS, tiny, silent)
 
 
+def paint(inputs: Inputs, tiny: Prior, **changes: Any) -> Tensor:
+    return paint_views(inputs, replace(SETTINGS, **changes), tiny, silent).images
+
+
 def test_every_view_and_texel_is_painted(avatar: Avatar, inputs: Inputs) -> None:
     assert avatar.views.images.shape == (8, 3, 32, 32)
     assert torch.isfinite(avatar.views.images).all()
@@ -64,28 +69,26 @@ def test_same_seed_same_bytes_other_seed_other_picture(avatar: Avatar, inputs: I
     again = run(inputs, SETTINGS, tiny, silent)
     assert torch.equal(again.views.images, avatar.views.images)
     assert torch.equal(again.texture.albedo, avatar.texture.albedo)
-    other = run(inputs, replace(SETTINGS, seed=1), tiny, silent)
-    assert not torch.equal(other.views.images, avatar.views.images)
+    assert not torch.equal(paint(inputs, tiny, seed=1), avatar.views.images)
 
 
 def test_a_view_sampled_alone_does_not_change(inputs: Inputs, tiny: Prior) -> None:
     """One seed a view: without guidance by the others, neither number nor order of the views matters."""
-    alone = replace(SETTINGS, consistency=None)
-    views = run(inputs, alone, tiny, silent).views.images
-    some = run(replace(inputs, rig=inputs.rig.select([5, 2])), alone, tiny, silent).views.images
+    views = paint(inputs, tiny, consistency=None)
+    some = paint(replace(inputs, rig=inputs.rig.select([5, 2])), tiny, consistency=None)
     torch.testing.assert_close(some, views[[5, 2]], atol=1e-5, rtol=0)
 
 
 def test_no_guided_step_is_no_guidance(inputs: Inputs, tiny: Prior) -> None:
-    never = replace(SETTINGS, consistency=ConsistencySettings(start=1.0, end=0.0))
-    off = replace(SETTINGS, consistency=None)
-    first, second = (run(inputs, s, tiny, silent).views.images for s in (never, off))
-    assert torch.equal(first, second)
+    never = paint(inputs, tiny, consistency=ConsistencySettings(start=1.0, end=0.0))
+    assert torch.equal(never, paint(inputs, tiny, consistency=None))
 
 
-def test_guidance_and_reference_change_the_views(avatar: Avatar, inputs: Inputs, tiny: Prior) -> None:
-    for other in (replace(SETTINGS, consistency=None), replace(SETTINGS, reference=True)):
-        assert not torch.equal(run(inputs, other, tiny, silent).views.images, avatar.views.images)
+@pytest.mark.parametrize("change", [{"consistency": None}, {"reference": True}, {"fuser": "neighbours"}])
+def test_every_device_changes_the_views(
+    change: dict[str, object], avatar: Avatar, inputs: Inputs, tiny: Prior
+) -> None:
+    assert not torch.equal(paint(inputs, tiny, **change), avatar.views.images)
 
 
 def test_record_is_complete_and_json(avatar: Avatar, inputs: Inputs, tiny: Prior) -> None:
@@ -99,6 +102,14 @@ def test_record_is_complete_and_json(avatar: Avatar, inputs: Inputs, tiny: Prior
     assert record["peak_memory_gb"]["process"] > 0.0
     assert record["figures"]["overlap_psnr_db"] > 0.0
     assert 0.0 < record["figures"]["coverage"] <= 1.0
+
+
+def test_bad_texture_sizes_are_refused_before_painting(inputs: Inputs, tiny: Prior) -> None:
+    def report(stage: str, step: int, total: int, preview: Tensor | None = None) -> None:
+        raise AssertionError("began to work")
+
+    with pytest.raises(UserError, match="texture"):
+        run(inputs, replace(SETTINGS, texture_size=100_000), tiny, report)
 
 
 def test_progress_reaches_the_end_with_previews_in_colour(inputs: Inputs, tiny: Prior) -> None:
@@ -124,7 +135,7 @@ def test_cancelling_leaves_the_prior_as_it_was(inputs: Inputs, tiny: Prior) -> N
 
     before = dict(tiny.unet.attn_processors)
     with pytest.raises(Cancelled):
-        run(inputs, replace(SETTINGS, reference=True), tiny, stop)
+        paint_views(inputs, replace(SETTINGS, reference=True), tiny, stop)
     assert tiny.unet.attn_processors == before
 
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -39,7 +40,11 @@ from vitruvian.methods.inputs import Inputs, check_inputs
 from vitruvian.methods.record import describe_cameras, peak_memory_gb, timed, versions
 from vitruvian.render.conditions import render_conditions
 from vitruvian.texture.fuse import TextureFuser, fuse
+from vitruvian.texture.neighbour import NeighbourWarpFuser
 from vitruvian.texture.overlap import find_overlap, overlap_psnr
+from vitruvian.texture.texels import check_texture_size
+
+FuserName = Literal["texture", "neighbours"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class MVHumanSettings:
     sampler: SamplerName = "dpm++"
     consistency: ConsistencySettings | None = field(default_factory=ConsistencySettings)
     """None samples every view on its own."""
+    fuser: FuserName = "texture"
+    """How views are brought together: on the surface, or each with its neighbours as in the paper."""
     reference: bool = True
     """Let every view attend to the front close-up."""
     reference_end: float = 1.0
@@ -64,6 +71,10 @@ class MVHumanSettings:
     """Views evaluated together; bounds the memory."""
 
 
+FUSERS: dict[FuserName, type[TextureFuser] | type[NeighbourWarpFuser]] = {
+    "texture": TextureFuser,
+    "neighbours": NeighbourWarpFuser,
+}
 SD_GUIDANCE = 7.5
 SD_CONTROL = {
     "pose": ControlWeight(0.8, 0.7),
@@ -80,21 +91,13 @@ def run(inputs: Inputs, settings: MVHumanSettings, prior: Prior, report: Report)
         UserError: inputs that cannot be painted.
         Cancelled: `report` was told to stop.
     """
-    check_inputs(inputs, prior)
+    check_texture_size(settings.texture_size)
     times: dict[str, float] = {}
-    body, rig = inputs.body.to(prior.device), inputs.rig.to(prior.device)
-    with timed(times, "conditions"):
-        report("conditions", 0, 1)
-        keypoints = body.keypoints if "pose" in prior.controlnets else None
-        conditions, gbuffer = render_conditions(body.mesh, rig, keypoints)
-        fuser = TextureFuser(body.mesh, rig, gbuffer) if settings.consistency is not None else None
-        report("conditions", 1, 1)
-    with timed(times, "sampling"):
-        images = sample_views(inputs.prompt, inputs.negative, rig, conditions, fuser, settings, prior, report)
-    views = ViewSet(images, rig, gbuffer)
+    views = paint_views(inputs, settings, prior, report, times)
+    mesh = inputs.body.mesh.to(prior.device)
     with timed(times, "texture"):
         report("texture", 0, 1)
-        texture = fuse(views, body.mesh, settings.texture_size)
+        texture = fuse(views, mesh, settings.texture_size)
         report("texture", 1, 1)
     record = {
         "method": "mvhuman",
@@ -105,30 +108,55 @@ def run(inputs: Inputs, settings: MVHumanSettings, prior: Prior, report: Report)
         "versions": versions(),
         "seconds": times,
         "peak_memory_gb": peak_memory_gb(prior.device),
-        "figures": figures(views, body.mesh, texture),
+        "figures": figures(views, mesh, texture),
         "cameras": describe_cameras(inputs.rig),
     }
-    return Avatar(body.mesh, texture, views, record)
+    return Avatar(mesh, texture, views, record)
 
 
-def sample_views(
-    prompt: str,
-    negative: str,
-    rig: CameraRig,
+def paint_views(
+    inputs: Inputs,
+    settings: MVHumanSettings,
+    prior: Prior,
+    report: Report,
+    times: dict[str, float] | None = None,
+) -> ViewSet:
+    """Pictures of all views, as the sampler made them: nothing is fused after it.
+
+    Args:
+        times: is told the seconds of each stage.
+
+    Raises:
+        UserError: inputs that cannot be painted.
+    """
+    check_inputs(inputs, prior)
+    times = times if times is not None else {}
+    body, rig = inputs.body.to(prior.device), inputs.rig.to(prior.device)
+    with timed(times, "conditions"):
+        report("conditions", 0, 1)
+        keypoints = body.keypoints if "pose" in prior.controlnets else None
+        conditions, gbuffer = render_conditions(body.mesh, rig, keypoints)
+        fuser = None if settings.consistency is None else FUSERS[settings.fuser](body.mesh, rig, gbuffer)
+        report("conditions", 1, 1)
+    with timed(times, "sampling"):
+        images = _sample(inputs, conditions, fuser, settings, prior, report)
+    return ViewSet(images, rig, gbuffer)
+
+
+def _sample(
+    inputs: Inputs,
     conditions: Conditions,
     fuser: Fuser | None,
     settings: MVHumanSettings,
     prior: Prior,
     report: Report,
 ) -> Float[Tensor, "N 3 H W"]:
-    """Pictures of all views, RGB in [0, 1]; without a fuser, each on its own.
-
-    They are what the sampler made: nothing is fused after it.
-    """
+    """The sampling itself: the denoiser, wrapped, and a loop."""
+    rig, chunk = inputs.rig, settings.chunk
     report("sampling", 0, settings.steps)
-    positive = encode_prompts(prior, view_prompts(prior, prompt, rig))
-    without = encode_prompts(
-        prior, view_prompts(prior, negative, rig) if negative.strip() else [""] * len(rig)
+    positive = encode_prompts(prior, view_prompts(prior, inputs.prompt, rig))
+    negative = encode_prompts(
+        prior, view_prompts(prior, inputs.negative, rig) if inputs.negative.strip() else [""] * len(rig)
     )
     references = [reference_view(rig)] if settings.reference and len(rig) > 1 else []
     previews: list[Tensor] = []
@@ -142,21 +170,21 @@ def sample_views(
         )
         if bank is not None:
             denoise = with_reference(denoise, bank, references, settings.reference_end)
-        chunks = view_chunks(len(rig), settings.chunk, references)
-        guided: Denoiser = with_guidance(denoise, positive, without, guidance_scale(settings, prior), chunks)
+        chunks = view_chunks(len(rig), chunk, references)
+        guided: Denoiser = with_guidance(denoise, positive, negative, guidance_scale(settings, prior), chunks)
         if fuser is not None and settings.consistency is not None:
             guided = with_consistency(
                 guided,
                 fuser,
-                functools.partial(encode, prior, chunk=settings.chunk),
-                functools.partial(decode, prior, chunk=settings.chunk),
+                functools.partial(encode, prior, chunk=chunk),
+                functools.partial(decode, prior, chunk=chunk),
                 settings.consistency,
                 watch=lambda level, images: previews.append(images),
             )
         noise = view_noise(settings.seed, rig.names, latent_shape(prior, rig.height, rig.width), prior.device)
         scheduler = make_scheduler(prior.scheduler, settings.sampler, settings.steps, prior.device)
         latents = sample(guided, noise, scheduler, after_step)
-    return decode(prior, latents, settings.chunk)
+    return decode(prior, latents, chunk)
 
 
 def figures(views: ViewSet, mesh: Mesh, texture: Texture) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Where on Anny's surface things are: the same for every phenotype and pose, so garments are cut once per vertex.
+"""Where on Anny's surface things are: the same for every phenotype and pose.
 
 Everything here is measured on the *mean* body at rest and belongs to the vertex, not to the subject: a cut at
 "half way down the forearm" selects the same vertices on a thin child and on a heavy man.
@@ -54,7 +54,9 @@ def anatomy() -> Anatomy:
     arrays = anny_model()
     mesh = pose_body(arrays, {}, {}).mesh
     rig = mesh.rig
-    assert rig is not None and mesh.uvs is not None and mesh.uv_faces is not None
+    assert rig is not None
+    assert mesh.uvs is not None
+    assert mesh.uv_faces is not None
     rest = rig.rest_vertices.double().numpy()
     height = rest[:, 2].max()
     joints = {
@@ -136,7 +138,7 @@ def _bone_weight(
 
 
 def _along_arm(rest: ndarray, joints: dict[str, ndarray], arm_weight: ndarray) -> Float[ndarray, "V"]:
-    """Arc position along shoulder-elbow-wrist by projection on the nearer bone; -1 where the arm moves little."""
+    """Arc position along shoulder-elbow-wrist, on the nearer bone; -1 where the arm moves little."""
     along = np.full(len(rest), -1.0)
     for side, sign in (("L", 1.0), ("R", -1.0)):
         shoulder, elbow, wrist = (joints[f"{bone}.{side}"] for bone in ("upperarm01", "lowerarm01", "wrist"))

@@ -32,7 +32,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Cut:
-    """A part of the body's mesh, clipped along an iso-line: each vertex lies on an edge (a, b) of the body."""
+    """A part of the body's mesh, clipped along an iso-line: its vertices lie on edges (a, b) of the body."""
 
     a: Int[ndarray, "P"]
     b: Int[ndarray, "P"]
@@ -168,7 +168,7 @@ def lift(cut: Cut, surface: Surface, heights: Float[ndarray, "P"]) -> Float[ndar
 
 
 def with_rim(piece: Piece, inner: Float[ndarray, "P 3"]) -> Piece:
-    """Close the garment's edges: a strip from each border edge to its counterpart in `inner`, so hems are thick."""
+    """Close the edges: a strip from each border edge to its counterpart in `inner`; hems get thick."""
     edges, owner, corner = border_corners(piece.faces)
     if len(edges) == 0:
         return piece

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from vitruvian.wardrobe.anatomy import apply, similarity, vertex_normals
 from vitruvian.wardrobe.cloth import Piece, Wearer, border_edges
@@ -78,7 +78,7 @@ def _rows(
     front = np.exp(-((angle / 0.75) ** 2))[:, None]
     fall = shape.fall + shape.points * front
     rows.append(rows[1] + 0.006 * out + 0.003 * up)
-    tree, normals = cKDTree(piece.vertices), vertex_normals(piece.vertices, piece.faces)
+    tree, normals = KDTree(piece.vertices), vertex_normals(piece.vertices, piece.faces)
     for share in (0.5, 1.0):
         # The fall leans out as it goes down; then it is pushed onto the garment below it.
         row = rows[2] - share * fall * up + share * 0.3 * fall * out

@@ -89,21 +89,18 @@ def put_on(wearer: Wearer, geometry: Geometry) -> list[Piece]:
     pieces: list[Piece] = []
     if geometry.shoes is not None:
         pieces += shoes.make_shoes(wearer, geometry.shoes)
-    tucked = geometry.belt and geometry.top is not None
-    if tucked and geometry.top is not None:
+    # With a belt the top is tucked in, so that the belt shows; under a skirt's waist it always is.
+    tucked = geometry.belt or geometry.bottom == "skirt"
+    if geometry.top is not None and tucked:
         pieces += garments.make_top(wearer, geometry, geometry.top)
-    if geometry.bottom is not None and geometry.bottom != "skirt":
+    if geometry.bottom == "skirt":
+        pieces += lofts.make_skirt(wearer, geometry)
+    elif geometry.bottom is not None:
         pieces += garments.make_bottom(wearer, geometry, geometry.bottom)
     if geometry.belt:
         pieces += garments.make_belt(wearer)
     if geometry.top is not None and not tucked:
-        if geometry.bottom == "skirt":
-            # A top is worn under a skirt's waist.
-            pieces += garments.make_top(wearer, geometry, geometry.top)
-        else:
-            pieces += garments.make_top(wearer, geometry, geometry.top)
-    if geometry.bottom == "skirt":
-        pieces += lofts.make_skirt(wearer, geometry)
+        pieces += garments.make_top(wearer, geometry, geometry.top)
     if geometry.dress is not None:
         pieces += garments.make_bodice(wearer, geometry) + lofts.make_dress_skirt(wearer, geometry)
     if geometry.outer is not None:
@@ -152,8 +149,8 @@ def ambient_occlusion(
 ) -> Float[ndarray, "V"]:
     """Share of the hemisphere over each vertex that is open within `AO_REACH`, softened, in [AO_FLOOR, 1].
 
-    Cosine-weighted rays; both sides of a face occlude. It darkens armpits and folds, and is no light: it is the
-    same from all directions.
+    Cosine-weighted rays; both sides of a face occlude. It darkens armpits and folds, and is no light: no
+    direction is preferred.
     """
     normals = vertex_normals(vertices, faces).astype(np.float32)
     count = len(vertices)

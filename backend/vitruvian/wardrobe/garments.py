@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
+from scipy.spatial import KDTree
 
 from vitruvian.wardrobe.anatomy import Anatomy
 from vitruvian.wardrobe.cloth import (
@@ -141,7 +142,7 @@ def beside_opening(body: Anatomy, opening: float) -> Float[ndarray, "V"]:
 
 
 def torso_ease(body: Anatomy, belly: float, cuff: float, sleeve: float) -> Float[ndarray, "V"]:
-    """How far cloth stands off: most below the chest and at the end of short sleeves, least at the shoulders."""
+    """How far cloth stands off: most below the chest and at short sleeves' ends, least at the shoulders."""
     z = body.rest[:, 2]
     torso = belly * np.clip((0.80 - z) / 0.16, 0.0, 1.0)
     end = max(sleeve_end(sleeve), 0.3)
@@ -200,17 +201,15 @@ def creases(body: Anatomy, rng: np.random.Generator) -> Float[ndarray, "V"]:
 
 def border_distance(cut: Cut, vertices: Float[ndarray, "P 3"]) -> Float[ndarray, "P"]:
     """Straight-line distance to the nearest border vertex, metres; 1 where there is no border."""
-    from scipy.spatial import cKDTree
-
     edges = border_edges(cut.faces)
     if len(edges) == 0:
         return np.ones(len(vertices))
-    tree = cKDTree(vertices[np.unique(edges)])
+    tree = KDTree(vertices[np.unique(edges)])
     return np.minimum(tree.query(vertices, distance_upper_bound=0.3)[0], 1.0)
 
 
 def fabric_uv(body: Anatomy, cut: Cut, stature: float, legs: bool) -> Float[ndarray, "G 3 2"]:
-    """Fabric coordinates by charts: torso, each arm, or each leg; measured at rest, in the wearer's metres."""
+    """Fabric coordinates by charts (torso, each arm, or each leg), at rest, in the wearer's metres."""
     points = cut.of(body.rest) * stature
     x = points[cut.faces].mean(axis=1)[:, 0]
     joints = {name: position * stature for name, position in body.joints.items()}

@@ -14,10 +14,10 @@ from vitruvian.wardrobe.records import BEARD, HAIR, Geometry
 
 AROUND, CAP_ROWS, FALL_ROWS = 96, 18, 18
 _FALLING = ("bob", "long")
+# Degrees from the front, and height on the mean body: forehead, temple, sideburn, ear, nape.
+_HAIRLINE_DEGREES = np.array([0, 22, 42, 58, 68, 76, 82, 100, 112, 124, 140, 180], dtype=np.float64)
 _HAIRLINE = np.array(
-    # Degrees from the front; height on the mean body: forehead, temple, sideburn, over and behind the ear, nape.
-    [[0, 0.966], [22, 0.967], [42, 0.962], [58, 0.950], [68, 0.928], [76, 0.928], [82, 0.938], [100, 0.938]]
-    + [[112, 0.924], [124, 0.905], [140, 0.893], [180, 0.890]]
+    [0.966, 0.967, 0.962, 0.950, 0.928, 0.928, 0.938, 0.938, 0.924, 0.905, 0.893, 0.890], dtype=np.float64
 )
 # Thickness in local units (0.0055 = 1 cm): least, and what full volume adds, on top and at the sides.
 _THICKNESS = {
@@ -79,7 +79,7 @@ def _cap(wearer: Wearer, head: Head, geometry: Geometry) -> Piece:
 
 
 def _hairline(degrees: Float[ndarray, "M"], geometry: Geometry) -> Float[ndarray, "M"]:
-    line = np.interp(degrees, _HAIRLINE[:, 0], _HAIRLINE[:, 1])
+    line = np.interp(degrees, _HAIRLINE_DEGREES, _HAIRLINE)
     if geometry.hair_style == "afro":
         # A thick sideburn would hang beside the ear.
         line = np.where(degrees < 110, np.maximum(line, 0.9375), line)
@@ -229,7 +229,7 @@ def make_beard(wearer: Wearer, kind: str) -> list[Piece]:
     ear_to_mouth = np.interp(y, [-0.090, -0.072, -0.055, -0.036], [0.9035, 0.9010, 0.8990, 0.922])
     jaw = np.minimum(ear_to_mouth - z, z - np.interp(y, [-0.085, -0.04, -0.03], [0.855, 0.862, 0.885]))
     lips = (np.sqrt((x / 0.0150) ** 2 + ((z - 0.8912) / 0.0072) ** 2) - 1.0) * 0.006
-    inside = np.minimum.reduce([jaw, lips, -0.030 - y, 0.5 - np.abs(x) * 0])
+    inside = np.minimum.reduce([jaw, lips, -0.030 - y])
     inside = np.where(body.head_weight > 0.2, inside, -0.01)
     thick = {"short beard": 0.003, "full beard": 0.007}[kind]
     longer = {"short beard": 0.003, "full beard": 0.018}[kind]

@@ -1,4 +1,4 @@
-"""The wearer's head in the mean body's frame: where hair, hats and glasses are built, upright and of one size."""
+"""The wearer's head in the mean body's frame, upright and of one size, where hair and hats are built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAR = 0.16
 
 @dataclass(frozen=True)
 class Head:
-    """Local coordinates are shares of the mean body's height on this wearer's own head: 0.0055 is about 1 cm."""
+    """Local coordinates are shares of the mean body's height, on this wearer's own head: 0.0055 is 1 cm."""
 
     T_world_head: Float[ndarray, "4 4"]
     scene: EmbreeScene
@@ -35,7 +35,7 @@ class Head:
     def radius(
         self, directions: Float[ndarray, "*N 3"], origins: Float[ndarray, "*N 3"] | None = None
     ) -> Float[ndarray, "*N"]:
-        """Distance from `origins` (default: the skull's middle), which lie inside, to the surface; 0 where open."""
+        """Distance from `origins` inside (default: the skull's middle) to the surface; 0 where it is open."""
         flat = np.ascontiguousarray(directions.reshape(-1, 3), dtype=np.float32)
         start = np.broadcast_to(CENTRE if origins is None else origins, directions.shape).reshape(-1, 3)
         hits = self.scene.run(
@@ -77,7 +77,7 @@ def head_of(wearer: Wearer) -> Head:
 
 
 def polar(theta: ndarray, psi: ndarray, tilt: float = CROWN_TILT) -> Float[ndarray, "*N 3"]:
-    """Directions: `theta` from the front (0) over the left (+90 degrees) to the back, `psi` from the crown down."""
+    """Directions: `theta` from the front (0) over the left (+90 degrees), `psi` from the crown down."""
     flat = np.stack(
         [
             np.sin(psi) * np.sin(theta),

@@ -1,8 +1,8 @@
 """Cloth that hangs free of the body: skirts and the lower parts of dresses and coats, as lofted rings.
 
-The rings follow a curve from the waist between the legs, so a walking or seated body still wears its skirt. Each
-ring is the outline of everything inside it (its convex hull), and is never tighter than the one above: cloth
-falls.
+The rings follow a curve from the waist between the legs, so a walking or seated body still wears its skirt.
+Each ring is the outline of everything inside it (its convex hull), and is never tighter than the one above:
+cloth falls.
 """
 
 from __future__ import annotations

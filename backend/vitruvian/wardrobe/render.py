@@ -29,7 +29,7 @@ class DressedPixels:
     slot: UInt8[ndarray, "P"]
     """Material slot (`records`), never background."""
     fabric_uv: Float[ndarray, "P 2"]
-    """Float32 metres (u around, v up the limb or torso; hair: v along the strand); skin and eyes: Anny's UV."""
+    """Float32 metres (u around, v up; hair: v along the strand); skin and eyes: Anny's UV in [0, 1]."""
     rest_position: Float[ndarray, "P 3"]
     """Float32; on the mean body at rest, feet z = 0, crown z = 1, facing -Y (`anatomy.Anatomy.rest`)."""
     ao: UInt8[ndarray, "P"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vitruvian.core.camera import ViewKind, project
@@ -59,56 +59,68 @@ def find_sightings(
         chain: the views, from `pyramid`.
         footprint: the point's size in metres; a coarser level is read where it spans several pixels.
     """
-    found, base = [], 0
-    for level, views in enumerate(chain):
-        for view in range(len(views.rig)):
-            found.append(_seen_by(points, normals, footprint, views, view, level, len(chain), base))
-        base += views.pixels
+    found = []
+    for view in range(len(chain[0].rig)):
+        facing = _facing(points, normals, chain[0], view)
+        size = footprint[facing.point] * facing.density if footprint is not None else facing.density * 0.0
+        wanted = torch.log2(size.clamp_min(1e-6)).round().clamp(0, len(chain) - 1)
+        base = 0
+        for level, views in enumerate(chain):
+            found.append(_unhidden(facing.where(wanted == level), normals, views, view, 0.5**level, base))
+            base += views.pixels
     columns = [torch.cat(column) for column in zip(*found, strict=True)]
     order = torch.argsort(columns[0], stable=True)
     return Sightings(len(points), *(column[order] for column in columns))
 
 
-def _seen_by(
-    points: Float[Tensor, "P 3"],
-    normals: Float[Tensor, "P 3"],
-    footprint: Float[Tensor, "P"] | None,
-    views: SurfaceViews,
-    view: int,
-    level: int,
-    levels: int,
-    base: int,
-) -> tuple[Tensor, ...]:
-    """The columns of `Sightings` for one view at one level of the pyramid."""
+@dataclass(frozen=True)
+class _Facing:
+    """Points that face a camera within its image, hidden or not."""
+
+    point: Int[Tensor, "M"]
+    pixel: Float[Tensor, "M 2"]
+    z: Float[Tensor, "M"]
+    density: Float[Tensor, "M"]
+    cosine: Float[Tensor, "M"]
+
+    def where(self, mask: Bool[Tensor, "M"]) -> _Facing:
+        return _Facing(*(column[mask] for column in vars(self).values()))
+
+
+def _facing(
+    points: Float[Tensor, "P 3"], normals: Float[Tensor, "P 3"], views: SurfaceViews, view: int
+) -> _Facing:
     rig = views.rig.select([view])
-    (pixel,), (z,) = project(points, rig)
     cosine = (normals * towards_camera(points, rig)).sum(-1)
-    density = pixels_per_metre(z, rig)
+    point = (cosine > SMALLEST_COSINE).nonzero().squeeze(1)
+    (pixel,), (z,) = project(points[point], rig)
     height, width = views.mask.shape[1:]
-    kept = (cosine > SMALLEST_COSINE) & (z > 0) & (pixel > 0).all(-1)
-    kept &= (pixel[:, 0] < width) & (pixel[:, 1] < height)
-    if footprint is None:
-        kept &= torch.full_like(kept, level == 0)
-    else:
-        wanted = torch.log2((footprint * density * 2.0**level).clamp_min(1e-6)).round().clamp(0, levels - 1)
-        kept &= wanted == level
-    point = kept.nonzero().squeeze(1)
-    pixel, z, cosine, density, normals = pixel[point], z[point], cosine[point], density[point], normals[point]
-    rows, columns, weights = bilinear_taps(pixel, height, width)
-    slope = (1.0 - cosine**2).clamp_min(0).sqrt() / cosine.clamp_min(0.2)
-    tolerance = (1.5 * slope + 0.5) / density + 0.001
-    same = views.mask[view, rows, columns]
-    same &= (views.depth[view, rows, columns] - z[:, None]).abs() <= tolerance[:, None]
-    same &= (views.normal[view, rows, columns] * normals[:, None]).sum(-1) >= _SAME_SIDE
+    inside = (z > 0) & (pixel > 0).all(-1) & (pixel[:, 0] < width) & (pixel[:, 1] < height)
+    return _Facing(point, pixel, z, pixels_per_metre(z, rig), cosine[point]).where(inside)
+
+
+def _unhidden(
+    facing: _Facing, normals: Float[Tensor, "P 3"], views: SurfaceViews, view: int, scale: float, base: int
+) -> tuple[Tensor, ...]:
+    """The columns of `Sightings` for one view at one level of the pyramid.
+
+    `facing` is in pixels of the full resolution; `scale` is the level's, and `base` its first flat pixel.
+    """
+    height, width = views.mask.shape[1:]
+    rows, columns, weights = bilinear_taps(facing.pixel * scale, height, width)
+    taps = (view * height + rows) * width + columns
+    slope = (1.0 - facing.cosine**2).clamp_min(0).sqrt() / facing.cosine.clamp_min(0.2)
+    tolerance = (1.5 * slope + 0.5) / (facing.density * scale) + 0.001
+    same = views.mask.reshape(-1)[taps]
+    same &= (views.depth.reshape(-1)[taps] - facing.z[:, None]).abs() <= tolerance[:, None]
+    same &= (views.normal.reshape(-1, 3)[taps] * normals[facing.point][:, None]).sum(-1) >= _SAME_SIDE
     weights = weights * same
     total = weights.sum(-1)
     seen = total > 0.1
-    weights = (weights / total[:, None].clamp_min(1e-6))[seen]
-    rows, columns = rows[seen], columns[seen]
-    clear = (views.clear[view, rows, columns] * weights).sum(-1)
-    taps = base + (view * height + rows) * width + columns
-    point = point[seen]
-    return point, torch.full_like(point, view), taps, weights, cosine[seen], clear, density[seen] * 2.0**level
+    kept, taps, weights = facing.where(seen), taps[seen], (weights / total[:, None].clamp_min(1e-6))[seen]
+    clear = (views.clear.reshape(-1)[taps] * weights).sum(-1)
+    view_index = torch.full_like(kept.point, view)
+    return kept.point, view_index, base + taps, weights, kept.cosine, clear, kept.density
 
 
 def bilinear_taps(

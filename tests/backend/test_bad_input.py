@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vitruvian.cli import run
@@ -123,6 +125,15 @@ def test_mesh_of_unknown_type(capsys: pytest.CaptureFixture[str], tmp_path: Path
     path = tmp_path / "body.xyz"
     path.write_text("0 0 0\n")
     assert ".obj" in refused(capsys, [PROMPT, "--mesh", str(path)], tmp_path / "out")
+
+
+def test_smpl_model_without_smplx(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("v_template", "f", "J_regressor", "kintree_table", "shapedirs", "posedirs")
+    np.savez(tmp_path / "model.npz", weights=np.zeros((8, 24)), **{name: np.zeros(1) for name in names})
+    monkeypatch.setitem(sys.modules, "smplx", None)
+    assert "pip install" in refused(capsys, [PROMPT, "--mesh", str(tmp_path / "model.npz")], tmp_path / "out")
 
 
 def test_body_settings_do_not_go_with_a_mesh(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

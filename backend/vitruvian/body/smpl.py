@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 import zipfile
 from pathlib import Path
@@ -26,7 +27,7 @@ def read_smpl(path: Path, betas: tuple[float, ...] = ()) -> tuple[Mesh, dict[str
         betas: shape coefficients, as many as wanted from the first on.
 
     Raises:
-        UserError: where the file is no such model.
+        UserError: where the file is no such model, or smplx is not installed.
     """
     data = _read_arrays(path)
     joint_count = data["weights"].shape[1]
@@ -36,6 +37,10 @@ def read_smpl(path: Path, betas: tuple[float, ...] = ()) -> tuple[Mesh, dict[str
             str(path),
             f"has {joint_count} joints",
             "Give an SMPL (24), SMPL-H (52) or SMPL-X (55) model",
+        )
+    if importlib.util.find_spec("smplx") is None:
+        raise UserError(
+            "mesh", str(path), "needs the package smplx", 'Run: pip install "smplx>=0.1.28" (non-commercial)'
         )
     kind = _KINDS[joint_count]
     vertices, joints = _at_rest(kind, data, betas)

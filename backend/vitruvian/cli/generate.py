@@ -24,7 +24,7 @@ def generate(
     mesh: Annotated[
         Path | None,
         typer.Option(
-            help="Your own body (.glb, .gltf, .obj, .ply, or an SMPL/SMPL-X model file). "
+            help="Your own body (.glb, .gltf, .obj, .ply, or an SMPL/SMPL-X .npz). "
             "It comes back unchanged, with a texture. Without it, the built-in body is used.",
             rich_help_panel=BODY,
         ),

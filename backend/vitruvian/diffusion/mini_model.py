@@ -60,6 +60,7 @@ def build_vae(shape: MiniShape) -> AutoencoderKL:
         norm_num_groups=shape.vae_groups,
         sample_size=shape.image_size,
         mid_block_add_attention=False,
+        scaling_factor=1.0,  # the weights hold it: `fold_normalisation`
     )
 
 

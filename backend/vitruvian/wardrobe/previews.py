@@ -34,7 +34,8 @@ def preview_sheet(
     prior = Prior(
         name="in training", vae=vae, unet=networks.unet, text_encoder=networks.text_encoder,
         tokenizer=tokenizer, scheduler=scheduler.config, controlnets=networks.controlnets,
-        prediction="v_prediction", image_size=batch.depth.shape[-1], hash="", device=place, dtype=torch.float32,
+        prediction="v_prediction",
+        image_size=batch.depth.shape[-1], hash="", device=place, dtype=torch.float32,
     )  # fmt: skip
     blank = torch.tensor(tokenizer("", padding="max_length", max_length=batch.tokens.shape[1]).input_ids)
     states = networks.text_encoder(torch.cat([batch.tokens, blank[None]]).to(place)).last_hidden_state

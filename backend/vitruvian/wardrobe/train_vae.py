@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vitruvian.core.errors import UserError
+from vitruvian.diffusion.colour_start import start_from_colours
 from vitruvian.diffusion.mini_model import MiniShape, build_vae, fold_normalisation, save_part
 from vitruvian.wardrobe.dataset import load_painted, painted_paths, random_crops
 from vitruvian.wardrobe.training import (
@@ -36,8 +37,8 @@ from vitruvian.wardrobe.training import (
 CROP, CROPS = 128, 16
 KL_WEIGHT = 3e-6
 """Per latent element, against a loss per pixel. Small: the latents only have to stay near unit size."""
-LATENT_NOISE = 0.03
-"""Least standard deviation added to latents, so that the decoder forgives what a sampler leaves over."""
+LATENT_NOISE = 0.04
+"""Least noise added to latents, in their own spread, so that the decoder forgives what a sampler leaves over."""
 BACKGROUND_WEIGHT = 0.2
 
 
@@ -95,7 +96,9 @@ def train_vae(
     """Teach `OUT/prior/vae` on `OUT/data/painted`, look at `OUT/data-validation/painted`."""
     torch.manual_seed(seed)
     place = torch.device(device)
-    vae = build_vae(shape).to(place, memory_format=torch.channels_last)
+    vae = build_vae(shape)
+    start_from_colours(vae)
+    vae = vae.to(place, memory_format=torch.channels_last)
     pool, held_out = PicturePool(out / "data"), PicturePool(out / "data-validation", limit=256)
     require_pictures(pool)
     require_pictures(held_out)
@@ -115,7 +118,6 @@ def train_vae(
     def export(averages: Mapping[str, MovingAverage], progress: Progress) -> None:
         with averaged({"vae": vae}, averages):
             mean, std = latent_statistics(vae, *pool.all(160))
-        vae.register_to_config(scaling_factor=1.0)
         save_part(vae, out / "prior" / "vae", fold_normalisation(averages["vae"].state, mean, std))
 
     def sheet(progress: Progress) -> dict[str, float]:
@@ -148,7 +150,8 @@ def autoencoder_loss(
     with autocast(images.device):
         posterior = vae.encode(target).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
-        made = vae.decode(posterior.mean + posterior.std.clamp(min=LATENT_NOISE) * noise).sample.float()
+        least = LATENT_NOISE * float(posterior.mean.detach().float().std())
+        made = vae.decode(posterior.mean + posterior.std.clamp(min=least) * noise).sample.float()
     weight = masks[:, None].float() * (1 - BACKGROUND_WEIGHT) + BACKGROUND_WEIGHT
     total = weight.sum() * 3
     error = made - target

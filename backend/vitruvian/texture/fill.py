@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from vitruvian.texture.texels import TexelMap
+
 _NEIGHBOURS = 32
 _MOST_SEEDS = 150_000
 """Seen texels that a hole may take its colour from; more only cost time."""
+_SEAM = 2.0
+"""Width of the band along island borders that is smoothed, texels."""
+_SEAM_NEIGHBOURS = 16
 
 
 def fill_holes(
@@ -37,15 +42,48 @@ def fill_holes(
     seeds = seen.nonzero().squeeze(1)
     seeds = seeds[:: max(1, len(seeds) // _MOST_SEEDS)]
     holes = (~seen).nonzero().squeeze(1)
-    tree = KDTree(position[seeds].cpu().numpy())
-    k = min(_NEIGHBOURS, len(seeds))
-    distance, nearest = tree.query(position[holes].cpu().numpy(), k=k, workers=-1)
-    near = seeds[torch.from_numpy(np.asarray(nearest).reshape(-1, k)).to(seeds.device)]
-    distance = torch.from_numpy(np.asarray(distance, dtype=np.float32).reshape(-1, k)).to(colours.device)
+    near, distance = _nearest(position[seeds], position[holes], min(_NEIGHBOURS, len(seeds)))
+    near = seeds[near]
     agreement = (normal[near] * normal[holes][:, None]).sum(-1)
     weight = (0.02 + agreement.clamp_min(0.0) ** 2) / (distance + 1e-3) * (0.02 + coverage[near])
     filled[holes] = (colours[near] * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
     return filled
+
+
+def smooth_seams(colours: Float[Tensor, "P 3"], texels: TexelMap) -> Float[Tensor, "P 3"]:
+    """Let the two sides of every cut of the UV layout agree.
+
+    Texels within `_SEAM` of an island's border move to the mean of the surface within about a texel around
+    them, whichever island it lies on; fully at the border, not at all at the band's inner edge.
+    """
+    depth = distance_transform_edt(texels.inside_image.cpu().numpy())
+    depth = torch.from_numpy(np.asarray(depth, dtype=np.float32)).reshape(-1).to(colours.device)[texels.index]
+    band = (depth <= _SEAM).nonzero().squeeze(1)
+    around = (depth <= 2.0 * _SEAM).nonzero().squeeze(1)
+    if len(band) == 0:
+        return colours
+    k = min(_SEAM_NEIGHBOURS, len(around))
+    near, distance = _nearest(texels.position[around], texels.position[band], k)
+    near = around[near]
+    agreement = (texels.normal[near] * texels.normal[band][:, None]).sum(-1)
+    reach = distance / texels.footprint[band].clamp_min(1e-6)[:, None]
+    weight = torch.exp(-0.5 * reach**2) * (agreement > 0.5) + 1e-6 * (distance == 0)
+    mean = (colours[near] * weight[..., None]).sum(1) / weight.sum(1, keepdim=True).clamp_min(1e-12)
+    keep = (depth[band] / _SEAM).clamp(0.0, 1.0)
+    keep = torch.where(weight.sum(1) > 1e-9, keep, torch.ones_like(keep))
+    smoothed = colours.clone()
+    smoothed[band] = torch.lerp(mean, colours[band], keep[:, None])
+    return smoothed
+
+
+def _nearest(
+    points: Float[Tensor, "A 3"], queries: Float[Tensor, "B 3"], k: int
+) -> tuple[Int[Tensor, "B k"], Float[Tensor, "B k"]]:
+    """Indices of and distances to the `k` points nearest to each query."""
+    distance, nearest = KDTree(points.cpu().numpy()).query(queries.cpu().numpy(), k=k, workers=-1)
+    nearest = np.asarray(nearest, dtype=np.int64).reshape(-1, k)
+    distance = np.asarray(distance, dtype=np.float32).reshape(-1, k)
+    return torch.from_numpy(nearest).to(points.device), torch.from_numpy(distance).to(points.device)
 
 
 def pad_islands(image: Float[Tensor, "C S S"], known: Bool[Tensor, "S S"]) -> Float[Tensor, "C S S"]:

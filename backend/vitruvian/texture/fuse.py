@@ -13,7 +13,7 @@ from vitruvian.core.images import GBuffer, Texture, ViewSet
 from vitruvian.core.mesh import Mesh
 from vitruvian.render.gbuffer import render_texture
 from vitruvian.texture.blend import Gather, Shares
-from vitruvian.texture.fill import fill_holes, pad_islands
+from vitruvian.texture.fill import fill_holes, pad_islands, smooth_seams
 from vitruvian.texture.project import find_sightings
 from vitruvian.texture.surface import (
     flatten_pyramid,
@@ -99,6 +99,7 @@ def fuse(views: ViewSet, mesh: Mesh, size: int, power: float = 6.0, sharpen: int
         missing, _ = bake(views.images - drawn)
         colours = (colours + missing * trust).clamp(0.0, 1.0)
     colours = fill_holes(colours.clamp(0.0, 1.0), coverage, texels.position, texels.normal)
+    colours = smooth_seams(colours, texels)
     inside = texels.inside_image
     return Texture(
         albedo=_padded(texels, colours, torch.ones_like(seen)),

@@ -165,6 +165,15 @@ def test_nothing_shows_through_closed_clothes(pose: str) -> None:
     assert (torso & (pixels.slot == records.TOP)).any()
 
 
+def test_a_jacket_lies_over_a_wide_skirt() -> None:
+    geometry = clothed(top=None, bottom=None, dress="dress", top_loose=1.0, outer="jacket", outer_open=0.0)
+    dressed = dress(geometry)
+    pixels = render_dressed(dressed, default_rig(dressed.body.mesh, 96).select([0, 2, 4, 6]))
+    z = pixels.rest_position[:, 2]
+    under = (pixels.slot == records.DRESS) & (z > hem_height(geometry.outer_hem) + 0.02) & (z < 0.76)
+    assert under.sum() <= 0.01 * (pixels.slot == records.OUTER).sum()
+
+
 def test_sparse_pixels_are_ordered_and_inside_the_images() -> None:
     dressed = dress(clothed())
     rig = default_rig(dressed.body.mesh, 48).select([0, 3, 9])

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Float
 from numpy import ndarray
 from scipy.spatial import ConvexHull, QhullError
@@ -90,10 +92,25 @@ def hanging(wearer: Wearer, hang: Hang, slot: int) -> Piece:
     piece = _grid(rings, radii, theta, levels, hang, slot, surface.stature)
     surface.hung = np.concatenate([surface.hung, rings.reshape(-1, 3)])
     surface.hung_levels = np.concatenate([surface.hung_levels, np.repeat(levels, len(theta))])
+    _cover(wearer, piece, hang)
     # The upper edge is closed towards the body like a lid, the lower one just turned in.
     depth = np.where(np.arange(count) == 0, 0.035, 0.004)[:, None, None]
     inward = centres[:, None] + (radii[..., None] - depth) * np.einsum("kij,mj->kmi", frames, direction)
     return with_rim(piece, inward.reshape(-1, 3))
+
+
+def _cover(wearer: Wearer, piece: Piece, hang: Hang) -> None:
+    """Note how far the skirt stands off the hips, so that a jacket goes over it."""
+    body, surface = wearer.body, wearer.surface
+    z = body.rest[:, 2]
+    hips = np.nonzero((z < hang.top) & (z > max(hang.hem, 0.42)) & (body.arm_weight < 0.1))[0]
+    scene = EmbreeScene()
+    TriangleMesh(scene, piece.vertices.astype(np.float32), piece.faces.astype(np.int32))
+    origins = surface.vertices[hips].astype(np.float32)
+    hits = scene.run(origins, surface.normals[hips].astype(np.float32), query="INTERSECT", output=True)
+    # Between the legs the normals meet the skirt far away: nothing lies on it there.
+    near = (hits["primID"] >= 0) & (hits["tfar"] < 0.08)
+    np.maximum.at(surface.heights, hips[near], hits["tfar"][near].astype(np.float64) + 0.003)
 
 
 def _axis(

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,7 +132,8 @@ def test_smpl_model_without_smplx(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("v_template", "f", "J_regressor", "kintree_table", "shapedirs", "posedirs")
-    np.savez(tmp_path / "model.npz", weights=np.zeros((8, 24)), **{name: np.zeros(1) for name in names})
+    arrays: dict[str, Any] = {"weights": np.zeros((8, 24)), **dict.fromkeys(names, np.zeros(1))}
+    np.savez(tmp_path / "model.npz", **arrays)
     monkeypatch.setitem(sys.modules, "smplx", None)
     assert "pip install" in refused(capsys, [PROMPT, "--mesh", str(tmp_path / "model.npz")], tmp_path / "out")
 

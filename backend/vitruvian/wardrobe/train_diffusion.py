@@ -33,7 +33,7 @@ from vitruvian.diffusion.mini_model import (
 from vitruvian.wardrobe.dataset import DataPlan
 from vitruvian.wardrobe.latent_pool import Batch, LatentPool, encode_all, keep_encoding
 from vitruvian.wardrobe.previews import preview_sheet
-from vitruvian.wardrobe.train_text import tokenize
+from vitruvian.wardrobe.train_text import TEXT_START, tokenize
 from vitruvian.wardrobe.training import Budget, Log, MovingAverage, Progress, Rhythm, Task, autocast, train
 
 SNR_CLAMP = 5.0
@@ -79,7 +79,7 @@ def train_diffusion(
         enough: latents to wait for before the first step.
     """
     prior = out / "prior"
-    _require_parts(prior)
+    _require_parts(out)
     helper = _start_helper(out / "data", prior, plan, generations, log) if generations else None
     if helper is None:
         encode_all(out / "data", prior)
@@ -111,12 +111,10 @@ def _start_helper(
     return helper
 
 
-def _require_parts(prior: Path) -> None:
-    for part in ("vae", "text_encoder", "tokenizer"):
-        if not (prior / part).is_dir():
-            raise UserError(
-                "out", str(prior), f"has no {part}", "Run train-prior --part vae and --part text first"
-            )
+def _require_parts(out: Path) -> None:
+    for part in ("prior/vae", "prior/tokenizer", TEXT_START):
+        if not (out / part).is_dir():
+            raise UserError("out", str(out), f"has no {part}", "Run --part vae and --part text first")
 
 
 def _task(out: Path, shape: MiniShape, pool: LatentPool, place: torch.device, seed: int, batch: int) -> Task:
@@ -125,7 +123,7 @@ def _task(out: Path, shape: MiniShape, pool: LatentPool, place: torch.device, se
     torch.manual_seed(seed)
     unet = build_unet(shape)
     controlnets = {name: build_controlnet(shape, unet) for name in ("depth", "normal")}
-    networks = Networks(unet, controlnets, load_text_encoder(prior / "text_encoder").train())
+    networks = Networks(unet, controlnets, load_text_encoder(out / TEXT_START).train())
     for module in networks.modules().values():
         module.to(place, memory_format=torch.channels_last)
     held_out = LatentPool(out / "data-validation")

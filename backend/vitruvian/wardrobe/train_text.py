@@ -31,6 +31,8 @@ from vitruvian.wardrobe.subject import Split, sample_geometry, sample_outfit, sp
 from vitruvian.wardrobe.training import Budget, Log, MovingAverage, Progress, Rhythm, Task, autocast, train
 
 VOCABULARY = 1024
+TEXT_START = "text_start"
+"""Where the encoder is kept as it was before the UNet; `OUT/prior/text_encoder` goes on learning."""
 _WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 """CLIP's own pattern, less its special tokens."""
 
@@ -168,7 +170,8 @@ def train_text(
         return torch.stack(losses).sum() / 10, {}
 
     def export(averages: Mapping[str, MovingAverage], progress: Progress) -> None:
-        save_part(encoder, out / "prior" / "text_encoder", averages["text_encoder"].state)
+        for folder in (out / "prior" / "text_encoder", out / TEXT_START):
+            save_part(encoder, folder, averages["text_encoder"].state)
 
     def sheet(progress: Progress) -> dict[str, float]:
         logits = heads(encoder(held_ids).last_hidden_state)

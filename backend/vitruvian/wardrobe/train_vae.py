@@ -38,7 +38,7 @@ CROP, CROPS = 128, 16
 KL_WEIGHT = 3e-6
 """Per latent element, against a loss per pixel. Small: the latents only have to stay near unit size."""
 LATENT_NOISE = 0.04
-"""Least noise added to latents, in their own spread, so that the decoder forgives what a sampler leaves over."""
+"""Least noise on latents, in their own spread: the decoder has to forgive what a sampler leaves over."""
 BACKGROUND_WEIGHT = 0.2
 
 

@@ -1,0 +1,256 @@
+"""Training of the bundled prior, on pictures of noise: what resumes, what is exported, what is refused."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vitruvian.core.errors import Cancelled, UserError
+from vitruvian.diffusion.mini_model import (
+    MiniShape,
+    build_scheduler,
+    build_vae,
+    fold_normalisation,
+    load_tokenizer,
+)  # fmt: skip
+from vitruvian.diffusion.prior import load_prior
+from vitruvian.wardrobe.captions import caption
+from vitruvian.wardrobe.dataset import (
+    DataPlan,
+    Painted,
+    Views,
+    load_painted,
+    load_views,
+    random_crops,
+    save_painted,
+    save_views,
+    views_path,
+)  # fmt: skip
+from vitruvian.wardrobe.latent_pool import mirrored_normals
+from vitruvian.wardrobe.subject import sample_geometry, sample_outfit, seeds_of
+from vitruvian.wardrobe.train_diffusion import time_weight, train_diffusion
+from vitruvian.wardrobe.train_prior import install_prior, train_prior
+from vitruvian.wardrobe.train_text import sample_captions, tokenize, train_text, train_tokenizer
+from vitruvian.wardrobe.train_vae import train_vae
+from vitruvian.wardrobe.training import Budget, Log, Rhythm, learning_rate
+
+SIZE = 64
+TINY = MiniShape(
+    vae_channels=(8, 8, 8, 8), latent_channels=4, vae_groups=2,
+    text_width=32, text_layers=1, text_heads=2,
+    unet_channels=(16, 16, 32), unet_heads=(1, 1, 2), unet_groups=4, hint_channels=(4, 4, 4, 4), image_size=SIZE,
+)  # fmt: skip
+OFTEN = Rhythm(log=0.0, checkpoint=0.0, sheet=1e9)
+
+
+class StopAt(Log):
+    """A log that is interrupted, as a user would interrupt the training."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__(None)
+        self.word = word
+
+    def __call__(self, line: str) -> None:
+        if self.word in line:
+            raise Cancelled
+
+
+def _people(folder: Path, split: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for seed in seeds_of("train" if split == "train" else "validation", 2):
+        geometry, rng = sample_geometry(seed), np.random.default_rng(seed)
+        depth = torch.randint(0, 256, (2, SIZE, SIZE), generator=generator, dtype=torch.uint8)
+        normal = torch.randint(0, 256, (2, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
+        views = Views(geometry, ("body", "upper"), (0.0, 90.0), depth, normal, {}, (2, 2 * SIZE, 2 * SIZE))
+        save_views(views, views_path(folder, seed))
+        images = torch.randint(0, 256, (2, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
+        masks = torch.zeros(2, SIZE, SIZE, dtype=torch.bool)
+        masks[:, 20:40, 10:50] = True
+        text = caption(geometry, sample_outfit(geometry, rng), rng, 0.0, "body")
+        entries = [{"seed": seed, "view": i, "flip": bool(i), "captions": [text, text]} for i in range(2)]
+        save_painted([Painted(images, masks, entries)], folder / "painted" / f"{seed}.safetensors")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Layers this small only wait for one another in two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with people, and a tiny prior trained for two or three steps a part."""
+    out = tmp_path_factory.mktemp("studio")
+    _people(out / "data", "train")
+    _people(out / "data-validation", "validation")
+    log = Log(None)
+    train_vae(out, TINY, Budget(steps=3), log, crops=2, crop=32, rhythm=OFTEN)
+    train_text(out, TINY, Budget(steps=2), log, captions=40, batch=4, rhythm=OFTEN)
+    train_diffusion(out, TINY, Budget(steps=4), log, DataPlan(2), batch=2, enough=1, rhythm=OFTEN)
+    return out
+
+
+def test_what_is_trained_loads_as_a_prior(studio: Path) -> None:
+    prior = load_prior(studio / "prior")
+    assert prior.prediction == "v_prediction"
+    assert prior.image_size == SIZE
+    assert set(prior.controlnets) == {"depth", "normal"}
+    assert prior.vae.config.scaling_factor == 1.0
+    assert prior.card["trained_steps"] == 4
+    assert list((studio / "sheets").glob("diffusion-*.png"))
+
+
+def test_an_interrupted_training_resumes_to_the_same_bytes(studio: Path, tmp_path: Path) -> None:
+    def run(out: Path, log: Log, resume: bool) -> None:
+        budget = Budget(steps=3)
+        train_diffusion(out, TINY, budget, log, DataPlan(2), resume, batch=2, enough=1, rhythm=OFTEN)
+
+    for name in ("whole", "parts"):
+        shutil.copytree(studio, tmp_path / name)
+    run(tmp_path / "whole", Log(None), resume=False)
+    with pytest.raises(Cancelled):
+        run(tmp_path / "parts", StopAt("diffusion step 2 "), resume=False)
+    run(tmp_path / "parts", Log(None), resume=True)
+    whole, parts = (load_file(tmp_path / n / "checkpoints/diffusion.safetensors") for n in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_a_checkpoint_of_another_shape_is_refused(studio: Path, tmp_path: Path) -> None:
+    other = replace(TINY, vae_channels=(8, 8, 8, 16))
+    with pytest.raises(UserError, match="resume"):
+        train_vae(studio, other, Budget(steps=3), Log(None), resume=True, crops=2, crop=32)
+
+
+def test_only_complete_priors_are_installed(studio: Path, tmp_path: Path) -> None:
+    size = install_prior(studio / "prior", tmp_path / "mini")
+    assert size == sum(p.stat().st_size for p in (tmp_path / "mini").rglob("*") if p.is_file())
+    assert load_prior(tmp_path / "mini").hash == load_prior(studio / "prior").hash
+    (tmp_path / "mini" / "prior.json").unlink()
+    with pytest.raises(UserError, match=r"prior\.json"):
+        install_prior(tmp_path / "mini", tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("field", "arguments"),
+    [
+        ("part", {"part": "hair"}),
+        ("minutes", {"minutes": 0.0}),
+        ("minutes", {"minutes": float("nan")}),
+        ("subjects", {"subjects": 0}),
+        ("device", {"device": "tpu"}),
+        ("part", {"part": "vae"}),
+    ],
+)
+def test_bad_settings_are_named(tmp_path: Path, field: str, arguments: dict[str, object]) -> None:
+    with pytest.raises(UserError) as caught:
+        train_prior(tmp_path / "out", **arguments)  # pyright: ignore[reportArgumentType]
+    assert caught.value.field == field
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    train_tokenizer((text for text, _ in sample_captions(400, 0)), folder)
+    return load_tokenizer(folder)
+
+
+@settings(deadline=None, max_examples=60)
+@given(text=st.text(max_size=30))
+def test_any_text_survives_the_tokenizer(tokenizer, text: str) -> None:
+    """Up to what CLIP itself does: lower case, normal form C, white space between words."""
+    ids = tokenizer(text).input_ids
+    assert max(ids) < len(tokenizer)
+    assert ids[0] == tokenizer.bos_token_id
+    assert ids[-1] == tokenizer.eos_token_id
+    bare = "".join(tokenizer.decode(ids, skip_special_tokens=True).split())
+    again = tokenizer(bare).input_ids
+    assert "".join(tokenizer.decode(again, skip_special_tokens=True).split()) == bare
+
+
+def test_words_of_captions_are_single_tokens_and_no_text_is_only_padding(tokenizer) -> None:
+    ids = tokenize(tokenizer, ["a woman in a red striped shirt", ""])
+    assert ids.shape == (2, 64)
+    assert int((ids[0] != tokenizer.eos_token_id).sum()) == 8
+    assert (ids[1, 1:] == tokenizer.eos_token_id).all()
+
+
+def test_captions_and_accents_round_trip(tokenizer) -> None:
+    for text in ("a woman in a red shirt", "über 服 🙂 x", "naïve café"):
+        decoded = tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True)
+        assert "".join(decoded.split()) == "".join(text.split())
+
+
+def test_data_round_trips(tmp_path: Path) -> None:
+    _people(tmp_path, "train")
+    path = next((tmp_path / "painted").iterdir())
+    painted = load_painted(path)
+    save_painted([painted, painted], tmp_path / "twice.safetensors")
+    twice = load_painted(tmp_path / "twice.safetensors")
+    assert torch.equal(twice.images[:2], painted.images)
+    assert torch.equal(twice.masks[2:], painted.masks)
+    assert twice.entries == painted.entries * 2
+    seed = painted.entries[0]["seed"]
+    assert load_views(views_path(tmp_path, seed)).geometry == sample_geometry(seed)
+
+
+def test_crops_hold_the_person() -> None:
+    rng = np.random.default_rng(0)
+    images = torch.zeros(20, 3, 64, 64, dtype=torch.uint8)
+    masks = torch.zeros(20, 64, 64, dtype=torch.bool)
+    masks[:, 60, 3] = True
+    for image, mask in random_crops(images, masks, 16, rng):
+        assert image.shape == (3, 16, 16)
+        assert mask.sum() == 1
+
+
+def test_folding_normalises_latents_and_keeps_pictures() -> None:
+    torch.manual_seed(0)
+    vae = build_vae(TINY).eval()
+    images = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
+    mean, std = torch.tensor([1.0, -2.0, 0.5, 3.0]), torch.tensor([0.5, 2.0, 1.0, 4.0])
+    with torch.no_grad():
+        before = vae.encode(images).latent_dist
+        picture = vae.decode(before.mean).sample
+        vae.load_state_dict(fold_normalisation(vae.state_dict(), mean, std))
+        after = vae.encode(images).latent_dist
+        torch.testing.assert_close(after.mean, (before.mean - _column(mean)) / _column(std))
+        torch.testing.assert_close(after.std, before.std / _column(std))
+        torch.testing.assert_close(vae.decode(after.mean).sample, picture, atol=1e-4, rtol=1e-4)
+
+
+def _column(values: Tensor) -> Tensor:
+    return values.view(1, -1, 1, 1)
+
+
+def test_mirroring_normals_twice_changes_nothing() -> None:
+    normal = torch.randint(1, 256, (3, 5, 7), dtype=torch.uint8)
+    assert torch.equal(mirrored_normals(mirrored_normals(normal)), normal)
+    straight = torch.tensor([128, 128, 255], dtype=torch.uint8).view(3, 1, 1)
+    assert torch.equal(mirrored_normals(straight), straight)
+
+
+def test_time_weights_do_not_vanish_at_pure_noise_and_fall_where_latents_are_clean() -> None:
+    kept = build_scheduler().alphas_cumprod
+    weight = time_weight(kept)
+    assert float(kept[-1]) == pytest.approx(0.0, abs=1e-7)
+    assert float(weight[-1]) == pytest.approx(1.0)
+    assert bool((weight.diff() >= -1e-6).all())
+    assert float(weight[0]) < 0.01
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    assert learning_rate(1.0, 0, 0.0, 100) == pytest.approx(0.01)
+    assert learning_rate(1.0, 1000, 0.0) == pytest.approx(1.0)
+    assert learning_rate(1.0, 1000, 1.0, floor=0.05) == pytest.approx(0.05)

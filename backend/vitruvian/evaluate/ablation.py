@@ -11,7 +11,7 @@ from vitruvian.core.report import Report
 from vitruvian.diffusion.consistency import ConsistencySettings
 from vitruvian.diffusion.prior import Prior
 from vitruvian.evaluate.consistency import ViewFigures, measure_views
-from vitruvian.evaluate.people import test_people
+from vitruvian.evaluate.people import held_out_people
 from vitruvian.evaluate.protocol import FULL_RING, SEED, make, sheet
 from vitruvian.methods.mvhuman import MVHumanSettings
 
@@ -50,7 +50,7 @@ def variants() -> dict[str, MVHumanSettings]:
 def ablate(prior: Prior, out: Path, report: Report, people: int = 2) -> list[Ablation]:
     """Measure every variant on the same people and seeds; writes `ablation.json` and a sheet each."""
     out.mkdir(parents=True, exist_ok=True)
-    everyone = test_people(people, prior.image_size, FULL_RING)
+    everyone = held_out_people(people, prior.image_size, FULL_RING)
     results: list[Ablation] = []
     settings = variants()
     for index, (name, variant) in enumerate(settings.items()):

@@ -49,9 +49,9 @@ def laplacian_energy(images: Float[Tensor, "N 3 H W"], mask: Bool[Tensor, "N H W
 
 
 def erode(mask: Bool[Tensor, "N H W"], pixels: int) -> Bool[Tensor, "N H W"]:
-    """`mask` without the pixels nearer than `pixels` (chessboard distance) to its outside."""
-    outside = (~mask)[:, None].float()
-    grown = torch.nn.functional.max_pool2d(outside, 2 * pixels + 1, stride=1, padding=pixels)
+    """`mask` without what is nearer than `pixels` (chessboard distance) to its outside or the image border."""
+    outside = torch.nn.functional.pad((~mask)[:, None].float(), (pixels,) * 4, value=1.0)
+    grown = torch.nn.functional.max_pool2d(outside, 2 * pixels + 1, stride=1)
     return (grown == 0)[:, 0]
 
 

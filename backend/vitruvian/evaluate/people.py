@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vitruvian.body.body import Body
 from vitruvian.core.camera import CameraRig
+from vitruvian.evaluate.metrics import erode
 from vitruvian.render.rigs import default_rig
 from vitruvian.wardrobe.captions import Caption, compose
 from vitruvian.wardrobe.dress import dress
@@ -41,7 +42,7 @@ class Person:
     """Material slot of each pixel; 0 where the pixel is background or mixed."""
 
 
-def test_people(count: int, size: int, views_per_ring: int) -> list[Person]:
+def held_out_people(count: int, size: int, views_per_ring: int) -> list[Person]:
     """The first `count` people of the test split, seen by the default rings."""
     return [_person(seed, size, views_per_ring) for seed in seeds_of("test", count)]
 
@@ -87,5 +88,4 @@ def pure_slots(pixels: DressedPixels) -> UInt8[Tensor, "N H W"]:
 
 def region(person: Person, slot: int, mask: Bool[Tensor, "N H W"]) -> Bool[Tensor, "N H W"]:
     """Where `slot` is to be seen on the proxy, a pixel away from its border."""
-    inside = (person.slots == slot) & mask
-    return torch.nn.functional.max_pool2d((~inside)[:, None].float(), 3, stride=1, padding=1)[:, 0] == 0
+    return erode((person.slots == slot) & mask, 1)

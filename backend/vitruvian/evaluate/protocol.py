@@ -16,7 +16,7 @@ from vitruvian.core.report import Report, silent
 from vitruvian.diffusion.prior import Prior
 from vitruvian.evaluate.adherence import ColourFinding, judge_colours, median_difference, share_right
 from vitruvian.evaluate.consistency import ViewFigures, measure_views, truth_floor
-from vitruvian.evaluate.people import Person, test_people
+from vitruvian.evaluate.people import Person, held_out_people
 from vitruvian.methods.inputs import Inputs
 from vitruvian.methods.mvhuman import MVHumanSettings, run
 from vitruvian.render.gbuffer import render_texture
@@ -90,7 +90,7 @@ def evaluate(
     settings = replace(settings, seed=SEED)
     out.mkdir(parents=True, exist_ok=True)
     colours, truth = _judge_all_colours(prior, out, report, people, settings)
-    everyone = test_people(max(compared, 2), prior.image_size, FULL_RING)
+    everyone = held_out_people(max(compared, 2), prior.image_size, FULL_RING)
     guided: list[ViewFigures] = []
     independent: list[ViewFigures] = []
     for index, person in enumerate(everyone[:compared]):
@@ -125,7 +125,7 @@ def _judge_all_colours(
     found: list[ColourFinding] = []
     true: list[ColourFinding] = []
     rows: list[torch.Tensor] = []
-    for index, person in enumerate(test_people(count, prior.image_size, QUICK_RING)):
+    for index, person in enumerate(held_out_people(count, prior.image_size, QUICK_RING)):
         report("colours asked and found", index, count)
         avatar = make(person, prior, settings)
         mask = avatar.views.gbuffer.mask

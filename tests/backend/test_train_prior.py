@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ SIZE = 64
 TINY = MiniShape(
     vae_channels=(8, 8, 8, 8), latent_channels=4, vae_groups=2,
     text_width=32, text_layers=1, text_heads=2,
-    unet_channels=(16, 16, 32), unet_heads=(1, 1, 2), unet_groups=4, hint_channels=(4, 4, 4, 4), image_size=SIZE,
+    unet_channels=(16, 16, 32), unet_heads=(1, 1, 2), unet_groups=4,
+    hint_channels=(4, 4, 4, 4), image_size=SIZE,
 )  # fmt: skip
 OFTEN = Rhythm(log=0.0, checkpoint=0.0, sheet=1e9)
 
@@ -217,7 +219,7 @@ def test_crops_hold_the_person() -> None:
 
 def test_folding_normalises_latents_and_keeps_pictures() -> None:
     torch.manual_seed(0)
-    vae = build_vae(TINY).eval()
+    vae: Any = build_vae(TINY).eval()
     images = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
     mean, std = torch.tensor([1.0, -2.0, 0.5, 3.0]), torch.tensor([0.5, 2.0, 1.0, 4.0])
     with torch.no_grad():

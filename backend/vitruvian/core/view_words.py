@@ -1,4 +1,4 @@
-"""View-dependent prompt words: the same strings when the bundled prior is trained and when any prior is sampled.
+"""View-dependent prompt words: the same strings in the training of the bundled prior and in sampling.
 
 The azimuth words are MVHuman's (its released config: none in front, "from left-hand side" at 45 degrees,
 "from left-hand side, from behind" at 90 and 135, "from behind" at 180, mirrored on the right).
@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from vitruvian.core.camera import ViewKind
 
-FRAMING_WORDS: dict[ViewKind, str] = {"body": "full body", "upper": "upper body", "face": "face close-up", "extra": ""}
+FRAMING_WORDS: dict[ViewKind, str] = {
+    "body": "full body",
+    "upper": "upper body",
+    "face": "face close-up",
+    "extra": "",
+}
 
 
 def view_words(azimuth_degrees: float, kind: ViewKind) -> str:
     """What is added to a prompt for one camera: "" or a phrase that starts with ", ".
 
     Args:
-        azimuth_degrees: 0 = camera in front of the body, +90 = at the body's left (`CameraRig.azimuth_degrees`);
+        azimuth_degrees: 0 = camera in front of the body, +90 = at its left (`CameraRig.azimuth_degrees`);
             any real number, taken modulo 360.
         kind: what the view frames.
     """

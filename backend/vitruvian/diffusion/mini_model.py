@@ -148,11 +148,9 @@ def save_part(module: Any, folder: Path, state: dict[str, torch.Tensor] | None =
     if isinstance(module, nn.Module):
         source = module.state_dict() if state is None else state
         half = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in source.items()}
-        clone = (
-            type(module).from_config(module.config)
-            if hasattr(module, "from_config")
-            else type(module)(module.config)
-        )  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        kind: Any = type(module)
+        # diffusers' models are made from their config by a class method, transformers' by calling the class.
+        clone = kind.from_config(module.config) if hasattr(kind, "from_config") else kind(module.config)
         clone.half().load_state_dict(half)
         clone.save_pretrained(fresh, safe_serialization=True)
     else:

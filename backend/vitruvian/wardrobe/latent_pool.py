@@ -58,8 +58,9 @@ def vae_cells(masks: Tensor, factor: int = 8) -> int:
 
 def encode_all(data: Path, prior: Path) -> int:
     """Encode what is painted and has no latents yet; returns how many files were made."""
-    vae, tokenizer = load_vae(prior / "vae").eval(), load_tokenizer(prior / "tokenizer")
-    vae.to(memory_format=torch.channels_last)
+    vae: Any = load_vae(prior / "vae")
+    tokenizer = load_tokenizer(prior / "tokenizer")
+    vae.eval().to(memory_format=torch.channels_last)
     made = 0
     for path in painted_paths(data):
         target = data / "latents" / path.name

@@ -45,7 +45,8 @@ def preview_sheet(
     denoise = make_denoiser(prior, {"depth": conditions.depth, "normal": conditions.normal}, {})
     chunks = [list(range(i, min(i + 8, len(rows)))) for i in range(0, len(rows), 8)]
     guided = with_guidance(denoise, positive, negative, GUIDANCE, chunks)
-    noise = view_noise(0, [str(i) for i in rows], tuple(batch.latents.shape[1:]), place)
+    channels, height, width = batch.latents.shape[1:]
+    noise = view_noise(0, [str(i) for i in rows], (channels, height, width), place)
     latents = sample(guided, noise, make_scheduler(scheduler.config, "ddim", STEPS, place))
     made, truth = decode(vae, latents.float().cpu()), decode(vae, batch.latents)
     lines = [x for part in chunks for x in (batch.normal[part], truth[part], made[part])]

@@ -6,9 +6,10 @@ arXiv:2305.08891).
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,12 @@ from vitruvian.diffusion.mini_model import (
     save_index,
     save_part,
 )  # fmt: skip
+from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
 from vitruvian.wardrobe.dataset import DataPlan
 from vitruvian.wardrobe.latent_pool import Batch, LatentPool, encode_all, keep_encoding
 from vitruvian.wardrobe.previews import preview_sheet
 from vitruvian.wardrobe.train_text import TEXT_START, tokenize
-from vitruvian.wardrobe.training import Budget, Log, MovingAverage, Progress, Rhythm, Task, autocast, train
+from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, train
 
 SNR_CLAMP = 5.0
 NO_TEXT_SHARE = 0.12
@@ -100,10 +102,8 @@ def train_diffusion(
             helper.terminate()
 
 
-def _start_helper(
-    data: Path, prior: Path, plan: DataPlan, generations: int, log: Log
-) -> multiprocessing.context.SpawnProcess:
-    helper = multiprocessing.get_context("spawn").Process(
+def _start_helper(data: Path, prior: Path, plan: DataPlan, generations: int, log: Log) -> SpawnProcess:
+    helper = get_context("spawn").Process(
         target=keep_encoding, args=(data, prior, plan, generations), daemon=True
     )
     helper.start()
@@ -119,13 +119,15 @@ def _require_parts(out: Path) -> None:
 
 def _task(out: Path, shape: MiniShape, pool: LatentPool, place: torch.device, seed: int, batch: int) -> Task:
     prior = out / "prior"
-    tokenizer, vae = load_tokenizer(prior / "tokenizer"), load_vae(prior / "vae").eval().to(place)
+    tokenizer = load_tokenizer(prior / "tokenizer")
+    vae: Any = load_vae(prior / "vae")
+    vae.eval().to(place)
     torch.manual_seed(seed)
     unet = build_unet(shape)
     controlnets = {name: build_controlnet(shape, unet) for name in ("depth", "normal")}
     networks = Networks(unet, controlnets, load_text_encoder(out / TEXT_START).train())
     for module in networks.modules().values():
-        module.to(place, memory_format=torch.channels_last)
+        module.to(place).to(memory_format=torch.channels_last)
     held_out = LatentPool(out / "data-validation")
     held_out.refresh()
     scheduler = build_scheduler()

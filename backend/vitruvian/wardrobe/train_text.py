@@ -27,8 +27,9 @@ from vitruvian.diffusion.mini_model import (
     save_part,
 )
 from vitruvian.wardrobe.captions import ATTRIBUTES, compose
+from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
 from vitruvian.wardrobe.subject import Split, sample_geometry, sample_outfit, split_of
-from vitruvian.wardrobe.training import Budget, Log, MovingAverage, Progress, Rhythm, Task, autocast, train
+from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, train
 
 VOCABULARY = 1024
 TEXT_START = "text_start"
@@ -150,10 +151,8 @@ def train_text(
         train_tokenizer((text for text, _ in told), folder)
     tokenizer = load_tokenizer(folder)
     torch.manual_seed(seed)
-    encoder, heads = (
-        build_text_encoder(shape, tokenizer).to(device),
-        AttributeHeads(shape.text_width).to(device),
-    )
+    encoder: Any = build_text_encoder(shape, tokenizer)
+    encoder, heads = encoder.to(device), AttributeHeads(shape.text_width).to(device)
     ids, labels = (
         tokenize(tokenizer, [t for t, _ in told]).to(device),
         labels_of([s for _, s in told]).to(device),

@@ -20,19 +20,9 @@ from torch.nn import functional as F
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.colour_start import start_from_colours
 from vitruvian.diffusion.mini_model import MiniShape, build_vae, fold_normalisation, save_part
+from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
 from vitruvian.wardrobe.dataset import load_painted, painted_paths, random_crops
-from vitruvian.wardrobe.training import (
-    Budget,
-    Log,
-    MovingAverage,
-    Progress,
-    Rhythm,
-    Task,
-    autocast,
-    averaged,
-    save_sheet,
-    train,
-)  # fmt: skip
+from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, averaged, save_sheet, train
 
 CROP, CROPS = 128, 16
 KL_WEIGHT = 3e-6
@@ -96,7 +86,7 @@ def train_vae(
     """Teach `OUT/prior/vae` on `OUT/data/painted`, look at `OUT/data-validation/painted`."""
     torch.manual_seed(seed)
     place = torch.device(device)
-    vae = build_vae(shape)
+    vae: Any = build_vae(shape)
     start_from_colours(vae)
     vae = vae.to(place, memory_format=torch.channels_last)
     pool, held_out = PicturePool(out / "data"), PicturePool(out / "data-validation", limit=256)

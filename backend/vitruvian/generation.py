@@ -11,6 +11,7 @@ import torch
 from vitruvian.body.anny_body import anny_body
 from vitruvian.body.body import Body
 from vitruvian.body.files import load_body
+from vitruvian.body.words import phenotype_from_words
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.errors import UserError
 from vitruvian.core.images import Avatar
@@ -63,6 +64,7 @@ def run_job(job: GenerateJob, report: Report = silent) -> Avatar:
         texture_size=job.texture_size,
     )
     avatar = run(inputs, settings, prior, report)
+    avatar.report["body"] = describe_body(job)
     avatar.report["notes"] = body.uv_report
     if job.out is not None:
         save_avatar(avatar, job.out, report=report)
@@ -105,7 +107,19 @@ def choose_body(job: GenerateJob) -> Body:
     """
     if job.mesh is not None:
         return load_body(job.mesh)
-    return anny_body(job.body, job.pose or "A")
+    return anny_body(phenotype_of(job), job.pose or "A")
+
+
+def phenotype_of(job: GenerateJob) -> dict[str, float]:
+    """Shape of the built-in body: what `job.body` says, else what the prompt says of the person."""
+    return {**phenotype_from_words(job.prompt), **job.body}
+
+
+def describe_body(job: GenerateJob) -> dict[str, Any]:
+    """Which body was painted, for the report."""
+    if job.mesh is not None:
+        return {"mesh": job.mesh.name}
+    return {"mesh": "anny", "phenotype": phenotype_of(job), "pose": job.pose or "A"}
 
 
 def choose_rig(job: GenerateJob, mesh: Mesh) -> CameraRig:

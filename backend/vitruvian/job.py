@@ -24,7 +24,8 @@ class GenerateJob:
     mesh: Path | None = None
     """The user's own body; None takes the built-in one."""
     body: Mapping[str, float] = field(default_factory=dict)
-    """Phenotype of the built-in body, each value in [0, 1] (`body.anny_body.PHENOTYPES`)."""
+    """Phenotype of the built-in body, each value in [0, 1] (`body.anny_body.PHENOTYPES`); the prompt's words
+    about the person ("an old woman") decide what is left out."""
     pose: str | None = None
     """A named pose of the built-in body; None takes A."""
     cameras: Path | None = None

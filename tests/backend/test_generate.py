@@ -23,7 +23,7 @@ from vitruvian.diffusion import prior as prior_module
 
 ROOT = Path(__file__).parents[2]
 QUICK: dict[str, Any] = {"steps": 2, "texture_size": 512}
-PROMPT = "a person in a red shirt"
+PROMPT = "a man in a red shirt"
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +47,8 @@ def test_command_writes_the_whole_folder(tmp_path: Path, capsys: pytest.CaptureF
     report = json.loads((out / "report.json").read_text())
     assert report["prompt"] == PROMPT
     assert report["settings"]["seed"] == 0
+    assert report["body"]["pose"] == "walking"
+    assert report["body"]["phenotype"]["gender"] == 1.0
     assert len(report["cameras"]) == 17
     assert {"prior", "versions", "seconds", "peak_memory_gb"} <= set(report)
     assert leftovers(tmp_path) == ["out"]

@@ -33,7 +33,7 @@ def generate(
         str,
         typer.Option(
             help="Shape of the built-in body as JSON, or a JSON file, each value from 0 to 1: "
-            """'{"gender": 0.2, "age": 0.6, "weight": 0.4}'.""",
+            """'{"gender": 0.2, "age": 0.6, "weight": 0.4}'. What you leave out follows your words.""",
             rich_help_panel=BODY,
             show_default=False,
         ),

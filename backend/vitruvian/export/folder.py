@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vitruvian.core.errors import UserError
+from vitruvian.core.folders import check_out_folder
 from vitruvian.core.images import Avatar
 from vitruvian.core.report import Report, silent
 from vitruvian.export.glb import glb_bytes
@@ -37,7 +38,7 @@ def save_avatar(avatar: Avatar, out: Path, frames: int = 36, report: Report = si
         UserError: when `out` holds something that is not an earlier result, or cannot be written.
     """
     out = out.absolute()
-    check_replaceable(out)
+    check_out_folder(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -52,15 +53,6 @@ def save_avatar(avatar: Avatar, out: Path, frames: int = 36, report: Report = si
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return out
-
-
-def check_replaceable(out: Path) -> None:
-    """Raises: UserError when `out` is something other than a missing or empty folder or an earlier result."""
-    if out.exists() and not out.is_dir():
-        raise UserError("out", str(out), "is a file", "Choose a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / "report.json").is_file():
-        problem = "holds files that are not from Vitruvian"
-        raise UserError("out", str(out), problem, "Choose a new or an empty folder")
 
 
 def _write(avatar: Avatar, folder: Path, frames: int, report: Report) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from shapes import ball
 from torch import Tensor
 
 from vitruvian.body.body import Body
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.errors import Cancelled, UserError
 from vitruvian.core.images import Avatar
-from vitruvian.core.mesh import Mesh
 from vitruvian.core.report import silent
 from vitruvian.diffusion.consistency import ConsistencySettings
 from vitruvian.diffusion.prior import Prior
@@ -24,22 +24,6 @@ from vitruvian.methods.mvhuman import MVHumanSettings, paint_views, reference_vi
 from vitruvian.render.rigs import default_rig
 
 SETTINGS = MVHumanSettings(steps=3, guidance=2.0, texture_size=512, reference=False)
-
-
-def ball(rings: int = 12, sectors: int = 24) -> Mesh:
-    """A sphere of 0.5 m radius, 1 m above the ground, with one UV chart."""
-    v, u = torch.meshgrid(
-        torch.linspace(0.0, 1.0, rings + 1), torch.linspace(0.0, 1.0, sectors + 1), indexing="ij"
-    )
-    polar, around = torch.pi * v.flatten(), 2 * torch.pi * u.flatten()
-    points = torch.stack([polar.sin() * around.cos(), polar.sin() * around.sin(), polar.cos()], dim=1)
-    corner = (torch.arange(rings)[:, None] * (sectors + 1) + torch.arange(sectors)).flatten()
-    below = corner + sectors + 1
-    faces = torch.cat(
-        [torch.stack([corner, below, below + 1], 1), torch.stack([corner, below + 1, corner + 1], 1)]
-    )
-    uvs = torch.stack([u.flatten(), 1 - v.flatten()], dim=1)
-    return Mesh(0.5 * points + torch.tensor([0.0, 0.0, 1.0]), faces, uvs, faces, name="ball")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ GLTF_FROM_WORLD = np.array(
     [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
 )
 """+Z up, front -Y  ->  +Y up, front +Z."""
-INFLUENCES = 4
+INFLUENCES = 8
+"""Most joints a vertex keeps, strongest first, in sets of four; readers that know one set renormalise it."""
 _FLOAT, _UINT, _USHORT = 5126, 5125, 5123
 _VERTICES, _INDICES = 34962, 34963
 _REPEAT, _LINEAR, _MIPMAP = 10497, 9729, 9987
@@ -60,8 +61,8 @@ class _Buffer:
 def glb_bytes(mesh: Mesh, albedo_png: bytes) -> bytes:
     """The mesh with its texture as a GLB file.
 
-    Vertices are split where the UV layout is cut; their order is otherwise the mesh's. Beyond four influences
-    a vertex keeps the strongest.
+    Vertices are split where the UV layout is cut; their order is otherwise the mesh's. Beyond eight
+    influences a vertex keeps the strongest.
 
     Raises:
         UserError: when the mesh has no UVs.
@@ -86,8 +87,10 @@ def glb_bytes(mesh: Mesh, albedo_png: bytes) -> bytes:
     nodes, roots, skins = [body], [0], []
     if mesh.rig is not None:
         joints, weights = _influences(mesh.rig)
-        attributes["JOINTS_0"] = buffer.accessor(joints[corners[:, 0]], "VEC4", _USHORT, _VERTICES)
-        attributes["WEIGHTS_0"] = buffer.accessor(weights[corners[:, 0]], "VEC4", _FLOAT, _VERTICES)
+        for number in range(joints.shape[1] // 4):
+            four = np.s_[corners[:, 0], 4 * number : 4 * number + 4]
+            attributes[f"JOINTS_{number}"] = buffer.accessor(joints[four], "VEC4", _USHORT, _VERTICES)
+            attributes[f"WEIGHTS_{number}"] = buffer.accessor(weights[four], "VEC4", _FLOAT, _VERTICES)
         skins = [_add_skeleton(mesh, mesh.rig, buffer, nodes)]
         body["skin"] = 0
         roots.append(1)
@@ -161,16 +164,15 @@ def _normals(mesh: Mesh) -> np.ndarray:
 
 
 def _influences(rig: Rig) -> tuple[np.ndarray, np.ndarray]:
-    """The four strongest joints of each vertex and their weights, which sum to 1."""
+    """The strongest joints of each vertex and their weights (sum 1); four columns, or eight."""
     joints, weights = rig.weight_joints.cpu().numpy(), rig.weights.cpu().numpy().astype(np.float64)
-    dense = np.zeros((len(joints), len(rig.joint_names)))
+    dense = np.zeros((len(joints), max(len(rig.joint_names), INFLUENCES)))
     np.add.at(dense, (np.arange(len(joints))[:, None], joints), weights.clip(0.0))
-    if dense.shape[1] < INFLUENCES:
-        dense = np.pad(dense, ((0, 0), (0, INFLUENCES - dense.shape[1])))
-    strongest = np.argsort(-dense, axis=1, kind="stable")[:, :INFLUENCES]
+    columns = 4 if int((dense > 0).sum(1).max()) <= 4 else INFLUENCES
+    strongest = np.argsort(-dense, axis=1, kind="stable")[:, :columns]
     kept = np.take_along_axis(dense, strongest, axis=1)
     total = kept.sum(1, keepdims=True)
-    kept = np.where(total > 0, kept / np.maximum(total, 1e-12), [1.0, 0.0, 0.0, 0.0]).astype(np.float32)
+    kept = np.where(total > 0, kept / np.maximum(total, 1e-12), np.eye(columns)[0]).astype(np.float32)
     # Rounding to single precision may leave the sum an ulp or two away from 1.
     kept[:, 0] = (1.0 - kept[:, 1:].astype(np.float64).sum(1)).astype(np.float32)
     return np.where(kept > 0, strongest, 0).astype(np.uint16), kept

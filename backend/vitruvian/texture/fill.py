@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vitruvian.texture.texels import TexelMap
 
-_NEIGHBOURS = 32
-_MOST_SEEDS = 150_000
-"""Seen texels that a hole may take its colour from; more only cost time."""
+_NEIGHBOURS, _FINE_NEIGHBOURS = 32, 6
+_COARSE, _FINE = 20_000, 150_000
+"""Points of the coarse and the fine pass over the holes; more only cost time."""
 _SEAM = 2.0
 """Width of the band along island borders that is smoothed, texels."""
 _SEAM_NEIGHBOURS = 16
@@ -39,15 +39,36 @@ def fill_holes(
     if not bool(seen.any()):
         filled[:] = 0.5
         return filled
-    seeds = seen.nonzero().squeeze(1)
-    seeds = seeds[:: max(1, len(seeds) // _MOST_SEEDS)]
-    holes = (~seen).nonzero().squeeze(1)
-    near, distance = _nearest(position[seeds], position[holes], min(_NEIGHBOURS, len(seeds)))
-    near = seeds[near]
-    agreement = (normal[near] * normal[holes][:, None]).sum(-1)
-    weight = (0.02 + agreement.clamp_min(0.0) ** 2) / (distance + 1e-3) * (0.02 + coverage[near])
-    filled[holes] = (colours[near] * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
+    seeds, holes = seen.nonzero().squeeze(1), (~seen).nonzero().squeeze(1)
+    coarse_seeds, coarse = _thinned(seeds, _COARSE), _thinned(holes, _COARSE)
+    near, distance = _nearest(position[coarse_seeds], position[coarse], min(_NEIGHBOURS, len(coarse_seeds)))
+    filled[coarse] = _surface_mean(colours, coverage, normal, coarse_seeds[near], distance, coarse)
+    # The rest: between the coarse holes, now filled, and the seen texels around.
+    known = torch.cat([_thinned(seeds, _FINE), coarse])
+    trust = coverage.clone()
+    trust[coarse] = 0.3
+    near, distance = _nearest(position[known], position[holes], min(_FINE_NEIGHBOURS, len(known)))
+    filled[holes] = _surface_mean(filled, trust, normal, known[near], distance, holes)
     return filled
+
+
+def _thinned(indices: Int[Tensor, "A"], most: int) -> Int[Tensor, "B"]:
+    """At most `most` of the indices, evenly spread."""
+    return indices[:: max(1, -(-len(indices) // most))]
+
+
+def _surface_mean(
+    colours: Float[Tensor, "P 3"],
+    trust: Float[Tensor, "P"],
+    normal: Float[Tensor, "P 3"],
+    near: Int[Tensor, "H k"],
+    distance: Float[Tensor, "H k"],
+    holes: Int[Tensor, "H"],
+) -> Float[Tensor, "H 3"]:
+    """Weighted mean of the near points' colours for each hole."""
+    agreement = (normal[near] * normal[holes][:, None]).sum(-1)
+    weight = (0.02 + agreement.clamp_min(0.0) ** 2) / (distance + 1e-3) * (0.02 + trust[near])
+    return (colours[near] * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
 
 
 def smooth_seams(colours: Float[Tensor, "P 3"], texels: TexelMap) -> Float[Tensor, "P 3"]:

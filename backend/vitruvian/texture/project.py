@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vitruvian.core.camera import ViewKind, project
-from vitruvian.texture.surface import SurfaceViews, pixels_per_metre, towards_camera
+from vitruvian.texture.surface import SurfaceViews, pixels_per_metre, purity, towards_camera
 
 RANK: dict[ViewKind, int] = {"body": 0, "extra": 0, "upper": 1, "face": 2}
 """Views of a higher rank override those of a lower one where both see a point well."""
@@ -119,6 +119,8 @@ def _unhidden(
     seen = total > 0.1
     kept, taps, weights = facing.where(seen), taps[seen], (weights / total[:, None].clamp_min(1e-6))[seen]
     clear = (views.clear.reshape(-1)[taps] * weights).sum(-1)
+    weights = weights * (purity(views.inset.reshape(-1)[taps], height) + 1e-3)
+    weights = weights / weights.sum(-1, keepdim=True)
     view_index = torch.full_like(kept.point, view)
     return kept.point, view_index, base + taps, weights, kept.cosine, clear, kept.density
 
@@ -128,7 +130,9 @@ def bilinear_taps(
 ) -> tuple[Int[Tensor, "P 4"], Int[Tensor, "P 4"], Float[Tensor, "P 4"]]:
     """Rows, columns and weights of the four pixels around a position (centres at +0.5)."""
     corner = (pixel - 0.5).floor()
-    fx, fy = ((pixel - 0.5) - corner).unbind(-1)
+    fraction = (pixel - 0.5) - corner
+    # A pixel's own centre comes back with a rounding error; it must not read its neighbours.
+    fx, fy = ((fraction - 1e-3) / (1.0 - 2e-3)).clamp(0.0, 1.0).unbind(-1)
     x, y = corner.long().unbind(-1)
     rows = torch.stack([y, y, y + 1, y + 1], dim=-1).clamp(0, height - 1)
     columns = torch.stack([x, x + 1, x, x + 1], dim=-1).clamp(0, width - 1)

@@ -19,6 +19,8 @@ from vitruvian.core.mesh import Mesh
 
 _MARGIN = 2.0 / 256.0
 """Width of the untrusted band along silhouettes and depth edges, in image heights."""
+_SMALLEST_MARGIN = 1.5
+"""The same in pixels: however small the image, a pixel on the edge is a mixture."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def inward(views: SurfaceViews) -> Int[Tensor, "N H W"]:
     innermost pixel of the same surface nearby.
     """
     n, height, width = views.mask.shape
-    margin = _MARGIN * height
+    margin = _margin(height)
     source = torch.arange(views.pixels, device=views.mask.device).reshape(n, height, width)
     slope, footprint = _slope_and_footprint(views)
     allowed = footprint * (3.0 * slope + 1.0) + 0.004
@@ -116,9 +118,20 @@ def inward(views: SurfaceViews) -> Int[Tensor, "N H W"]:
     return pointer.reshape(n, height, width)
 
 
+def _margin(height: int) -> float:
+    """Width of the untrusted band, pixels."""
+    return max(_MARGIN * height, _SMALLEST_MARGIN)
+
+
+def purity(inset: Float[Tensor, "*S"], height: int) -> Float[Tensor, "*S"]:
+    """0 for pixels on an edge, which mix two surfaces; 1 from a pixel or two further in."""
+    margin = _margin(height)
+    return smoothstep((inset - 0.75 * margin) / (0.5 * margin))
+
+
 def _clearness(views: SurfaceViews, inset: Float[Tensor, "N H W"]) -> Float[Tensor, "N H W"]:
     """A ramp away from silhouettes, depth edges and image borders."""
-    margin = _MARGIN * views.mask.shape[1]
+    margin = _margin(views.mask.shape[1])
     inner = smoothstep((inset - 0.75 * margin) / (1.5 * margin))
     return inner * smoothstep(_border_distance(views) / (4.0 * margin)) * views.mask
 

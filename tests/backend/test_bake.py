@@ -1,0 +1,152 @@
+"""Baking views into a texture."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import pytest
+import torch
+from textured import globe, painted, photograph, psnr, ring_rig, two_plates, waves
+from torch import Tensor
+
+from vitruvian.core.errors import UserError
+from vitruvian.core.images import Texture, ViewSet
+from vitruvian.core.mesh import Mesh
+from vitruvian.render.gbuffer import render_texture, sample_texture
+from vitruvian.texture import fuse as fuse_module
+from vitruvian.texture.fill import fill_holes, pad_islands
+from vitruvian.texture.fuse import fuse
+from vitruvian.texture.texels import texel_map
+
+
+@cache
+def baked_globe() -> tuple[Mesh, Tensor, ViewSet, Texture]:
+    """A ball with a known texture, its pictures, and the texture baked from them."""
+    mesh, rig = globe(), ring_rig(size=128)
+    texels = texel_map(mesh, 512)
+    known = painted(texels, waves(texels.position))
+    images, gbuffer = photograph(mesh, rig, known)
+    views = ViewSet(images, rig, gbuffer)
+    return mesh, known, views, fuse(views, mesh, 512)
+
+
+def test_a_known_texture_comes_back() -> None:
+    _, known, _, texture = baked_globe()
+    seen = texture.coverage > 0.2
+    assert float(seen[texture.inside].float().mean()) > 0.45
+    assert psnr(texture.albedo[:, seen], known[:, seen]) > 38.0
+
+
+def test_rendered_again_it_looks_like_its_views() -> None:
+    mesh, _, views, texture = baked_globe()
+    again = render_texture(mesh, views.gbuffer, texture.albedo).permute(0, 2, 3, 1)
+    mask = views.gbuffer.mask
+    eroded = -torch.nn.functional.max_pool2d(-mask.float(), 3, stride=1, padding=1) > 0.5
+    assert psnr(again[eroded], views.images.permute(0, 2, 3, 1)[eroded]) > 36.0
+
+
+def test_no_white_from_the_background() -> None:
+    mesh, rig = globe(), ring_rig(size=128)
+    black = torch.zeros(3, 512, 512)
+    images, gbuffer = photograph(mesh, rig, black)
+    texture = fuse(ViewSet(images, rig, gbuffer), mesh, 512)
+    assert images.max() == 1.0
+    assert texture.albedo.max() < 0.02
+
+
+def test_nothing_hidden_takes_the_colour_of_what_hides_it() -> None:
+    mesh = two_plates()
+    texels = texel_map(mesh, 512)
+    green, red = torch.tensor([0.1, 0.8, 0.1]), torch.tensor([0.9, 0.1, 0.1])
+    on_back = texels.face < 2
+    known = painted(texels, torch.where(on_back[:, None], green, red))
+    rig = ring_rig(size=128, count=9).select([0, 1, 8])
+    images, gbuffer = photograph(mesh, rig, known)
+    texture = fuse(ViewSet(images, rig, gbuffer), mesh, 512)
+    baked = texture.albedo.reshape(3, -1)[:, texels.index].T
+    assert (baked[on_back] - green).abs().max() < 0.05
+    assert (baked[~on_back] - red).abs().max() < 0.05
+
+
+def test_both_sides_of_the_cut_agree() -> None:
+    # The globe's layout is cut along its back: u = 0.05 and u = 0.95 are the same points.
+    _, _, _, texture = baked_globe()
+    v = torch.linspace(0.2, 0.8, 200)
+    left, right = (
+        sample_texture(texture.albedo, torch.stack([torch.full_like(v, u), v], -1)[None, None])
+        for u in (0.05, 0.95)
+    )
+    assert (left - right).abs().max() < 0.03
+
+
+def test_padding_reaches_beyond_eight_texels() -> None:
+    _, _, _, texture = baked_globe()
+    left, right = (torch.nonzero(texture.inside.any(0)).squeeze(1)[i] for i in (0, -1))
+    rows = texture.albedo[:, 150:350]
+    for offset in range(1, 9):
+        assert (rows[:, :, left - offset] - rows[:, :, left]).abs().max() < 0.05
+        assert (rows[:, :, right + offset] - rows[:, :, right]).abs().max() < 0.05
+
+
+def test_what_no_view_saw_is_filled_from_around_it() -> None:
+    mesh, rig = globe(), ring_rig(size=128).select([0])
+    texels = texel_map(mesh, 512)
+    images, gbuffer = photograph(mesh, rig, painted(texels, torch.full((len(texels.index), 3), 0.3)))
+    texture = fuse(ViewSet(images, rig, gbuffer), mesh, 512)
+    unseen = texture.inside & (texture.coverage == 0)
+    assert int(unseen.sum()) > 50_000
+    assert (texture.albedo - 0.3).abs().max() < 0.02
+
+
+def test_batches_of_texels_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh, _, views, texture = baked_globe()
+    monkeypatch.setattr(fuse_module, "_TEXELS_AT_ONCE", 50_000)
+    monkeypatch.setattr(fuse_module, "_TEXELS_KEPT", 0)
+    # Sums run in another order; nothing but rounding may differ.
+    assert torch.allclose(fuse(views, mesh, 512).albedo, texture.albedo, atol=2e-3)
+
+
+def test_the_same_views_give_the_same_bytes() -> None:
+    mesh, _, views, texture = baked_globe()
+    assert torch.equal(fuse(views, mesh, 512).albedo, texture.albedo)
+
+
+def test_refuses_sizes_that_we_do_not_bake() -> None:
+    mesh, _, views, _ = baked_globe()
+    for size in (0, 100_000):
+        with pytest.raises(UserError, match="texture size"):
+            fuse(views, mesh, size)
+
+
+def test_holes_do_not_take_colours_through_a_thin_sheet() -> None:
+    # Two sheets a millimetre apart that face away from each other: each hole copies its own side.
+    grid = torch.stack(torch.meshgrid(torch.linspace(0, 1, 30), torch.linspace(0, 1, 30), indexing="ij"), -1)
+    flat = grid.reshape(-1, 2)
+    position = torch.cat([torch.cat([flat, torch.full((900, 1), z)], 1) for z in (0.0, 0.001)])
+    normal = torch.tensor([[0.0, 0.0, -1.0]] * 900 + [[0.0, 0.0, 1.0]] * 900)
+    colours = torch.tensor([[1.0, 0.0, 0.0]] * 900 + [[0.0, 0.0, 1.0]] * 900)
+    coverage = torch.ones(1800)
+    coverage[::7] = 0.0
+    holes = coverage == 0
+    filled = fill_holes(torch.where(holes[:, None], torch.zeros(3), colours), coverage, position, normal)
+    assert (filled - colours).abs().max() < 0.1
+    assert torch.equal(filled[~holes], colours[~holes])
+
+
+def test_a_surface_that_nothing_saw_is_grey() -> None:
+    zeros = torch.zeros(5, 3)
+    assert torch.equal(fill_holes(zeros, torch.zeros(5), zeros, zeros), torch.full((5, 3), 0.5))
+
+
+def test_padding_copies_the_nearest_texel() -> None:
+    image = torch.zeros(1, 8, 8)
+    known = torch.zeros(8, 8, dtype=torch.bool)
+    image[0, 2, 2], image[0, 6, 6] = 0.25, 0.75
+    known[2, 2] = known[6, 6] = True
+    padded = pad_islands(image, known)
+    for row in range(8):
+        for column in range(8):
+            first, second = math.hypot(row - 2, column - 2), math.hypot(row - 6, column - 6)
+            if first != second:
+                assert float(padded[0, row, column]) == (0.25 if first < second else 0.75)

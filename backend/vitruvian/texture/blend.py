@@ -61,7 +61,7 @@ class Gather:
     """The sparse matrix that takes pixels to points; its pattern is fixed, its values are the shares."""
 
     def __init__(self, sightings: Sightings, chain: list[SurfaceViews]) -> None:
-        per_point = torch.bincount(sightings.point, minlength=sightings.points) * 4
+        per_point = torch.bincount(sightings.point, minlength=sightings.points) * sightings.taps.shape[1]
         zero = torch.zeros(1, dtype=torch.long, device=per_point.device)
         self._rows = torch.cat([zero, per_point.cumsum(0)]).int()
         self._columns = sightings.taps.reshape(-1).int()

@@ -47,7 +47,11 @@ class TextureFuser:
         views = self._chain[0]
         footprint = pixel_footprints(views)
         self._sightings = find_sightings(
-            views.position[self._mask], views.normal[self._mask], self._chain, footprint[self._mask]
+            views.position[self._mask],
+            views.normal[self._mask],
+            self._chain,
+            footprint[self._mask],
+            cubic=True,
         )
         self._shares = Shares(self._sightings, rig)
         self._gather = Gather(self._sightings, self._chain)

@@ -18,8 +18,9 @@ from vitruvian.core.camera import CameraRig, project
 from vitruvian.core.images import GBuffer
 from vitruvian.core.mesh import Mesh
 from vitruvian.texture.blend import Gather
-from vitruvian.texture.project import RANK, Sightings, bilinear_taps
+from vitruvian.texture.project import RANK, Sightings
 from vitruvian.texture.surface import SurfaceViews, flatten_pyramid, surface_views, towards_camera
+from vitruvian.texture.taps import bilinear_taps
 
 DEPTH_TOLERANCE = 0.01
 """Metres between a point and what the neighbour sees there."""

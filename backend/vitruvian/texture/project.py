@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vitruvian.core.camera import ViewKind, project
 from vitruvian.texture.surface import SurfaceViews, pixels_per_metre, purity, towards_camera
+from vitruvian.texture.taps import bilinear_taps, cubic_taps
 
 RANK: dict[ViewKind, int] = {"body": 0, "extra": 0, "upper": 1, "face": 2}
 """Views of a higher rank override those of a lower one where both see a point well."""
@@ -35,10 +36,10 @@ class Sightings:
     """How many points were looked for."""
     point: Int[Tensor, "S"]
     view: Int[Tensor, "S"]
-    taps: Int[Tensor, "S 4"]
+    taps: Int[Tensor, "S T"]
     """Flat pixel indices (view, row, column) of the image pyramid, see `flatten_pyramid`."""
-    tap_weights: Float[Tensor, "S 4"]
-    """Bilinear weights of the pixels that show the point's surface; sum 1."""
+    tap_weights: Float[Tensor, "S T"]
+    """Interpolation weights of the pixels that show the point's surface; sum 1."""
     cosine: Float[Tensor, "S"]
     """Between the surface normal and the direction to the camera."""
     clear: Float[Tensor, "S"]
@@ -51,6 +52,7 @@ def find_sightings(
     normals: Float[Tensor, "P 3"],
     chain: list[SurfaceViews],
     footprint: Float[Tensor, "P"] | None = None,
+    cubic: bool = False,
 ) -> Sightings:
     """Every view that sees each point, with the pixels to read.
 
@@ -58,6 +60,7 @@ def find_sightings(
         points, normals: world, metres; unit.
         chain: the views, from `pyramid`.
         footprint: the point's size in metres; a coarser level is read where it spans several pixels.
+        cubic: read sixteen pixels instead of four where all are the surface's own; blurs less.
     """
     found = []
     for view in range(len(chain[0].rig)):
@@ -66,7 +69,8 @@ def find_sightings(
         wanted = torch.log2(size.clamp_min(1e-6)).round().clamp(0, len(chain) - 1)
         base = 0
         for level, views in enumerate(chain):
-            found.append(_unhidden(facing.where(wanted == level), normals, views, view, 0.5**level, base))
+            chosen, scale = facing.where(wanted == level), 0.5**level
+            found.append(_unhidden(chosen, normals, views, view, scale, base, cubic))
             base += views.pixels
     columns = [torch.cat(column) for column in zip(*found, strict=True)]
     order = torch.argsort(columns[0], stable=True)
@@ -100,7 +104,13 @@ def _facing(
 
 
 def _unhidden(
-    facing: _Facing, normals: Float[Tensor, "P 3"], views: SurfaceViews, view: int, scale: float, base: int
+    facing: _Facing,
+    normals: Float[Tensor, "P 3"],
+    views: SurfaceViews,
+    view: int,
+    scale: float,
+    base: int,
+    cubic: bool,
 ) -> tuple[Tensor, ...]:
     """The columns of `Sightings` for one view at one level of the pyramid.
 
@@ -121,20 +131,25 @@ def _unhidden(
     clear = (views.clear.reshape(-1)[taps] * weights).sum(-1)
     weights = weights * (purity(views.inset.reshape(-1)[taps], height) + 1e-3)
     weights = weights / weights.sum(-1, keepdim=True)
+    if cubic:
+        taps, weights = _with_cubic(kept.pixel * scale, taps, weights, views, view)
     view_index = torch.full_like(kept.point, view)
     return kept.point, view_index, base + taps, weights, kept.cosine, clear, kept.density
 
 
-def bilinear_taps(
-    pixel: Float[Tensor, "P 2"], height: int, width: int
-) -> tuple[Int[Tensor, "P 4"], Int[Tensor, "P 4"], Float[Tensor, "P 4"]]:
-    """Rows, columns and weights of the four pixels around a position (centres at +0.5)."""
-    corner = (pixel - 0.5).floor()
-    fraction = (pixel - 0.5) - corner
-    # A pixel's own centre comes back with a rounding error; it must not read its neighbours.
-    fx, fy = ((fraction - 1e-3) / (1.0 - 2e-3)).clamp(0.0, 1.0).unbind(-1)
-    x, y = corner.long().unbind(-1)
-    rows = torch.stack([y, y, y + 1, y + 1], dim=-1).clamp(0, height - 1)
-    columns = torch.stack([x, x + 1, x, x + 1], dim=-1).clamp(0, width - 1)
-    weights = torch.stack([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy], dim=-1)
-    return rows, columns, weights
+def _with_cubic(
+    pixel: Float[Tensor, "M 2"],
+    taps: Int[Tensor, "M 4"],
+    weights: Float[Tensor, "M 4"],
+    views: SurfaceViews,
+    view: int,
+) -> tuple[Int[Tensor, "M 16"], Float[Tensor, "M 16"]]:
+    """Sixteen taps: Catmull-Rom away from edges, and the four given ones near them."""
+    height, width = views.mask.shape[1:]
+    rows, columns, smooth = cubic_taps(pixel, height, width)
+    wide = (view * height + rows) * width + columns
+    pure = (purity(views.inset.reshape(-1)[wide], height) > 0.5).all(-1, keepdim=True)
+    given = torch.cat([taps, taps[:, :1].expand(-1, 12)], dim=1)
+    return torch.where(pure, wide, given), torch.where(
+        pure, smooth, torch.nn.functional.pad(weights, (0, 12))
+    )

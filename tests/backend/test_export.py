@@ -19,6 +19,7 @@ from PIL import Image
 from textured import globe, painted, photograph, ring_rig, waves
 
 from vitruvian.body.anny_body import anny_body
+from vitruvian.body.unwrap import unwrap
 from vitruvian.core.errors import Cancelled, UserError
 from vitruvian.core.images import Avatar, Texture, ViewSet
 from vitruvian.core.mesh import Mesh
@@ -97,6 +98,22 @@ def test_trimesh_reads_the_same_mesh_and_uvs(tmp_path: Path) -> None:
     assert mesh.uv_faces is not None
     assert np.allclose(loaded.visual.uv[loaded.faces], mesh.uvs[mesh.uv_faces].numpy(), atol=1e-6)
     assert loaded.visual.material.baseColorTexture.getpixel((0, 0)) == (200, 30, 30)
+
+
+def test_replaced_uvs_stay_as_a_second_set() -> None:
+    mesh = avatar().mesh
+    again = unwrap(mesh)
+    document, arrays = read_glb(glb_bytes(again, small_png()))
+    primitive = document["meshes"][0]["primitives"][0]
+    corners = arrays[primitive["indices"]].reshape(-1)
+    for name, uvs, faces in (
+        ("TEXCOORD_0", again.uvs, again.uv_faces),
+        ("TEXCOORD_1", mesh.uvs, mesh.uv_faces),
+    ):
+        assert uvs is not None
+        assert faces is not None
+        expected = uvs[faces.reshape(-1)].numpy() * [1.0, -1.0] + [0.0, 1.0]
+        assert np.allclose(arrays[primitive["attributes"][name]][corners], expected, atol=1e-6)
 
 
 def test_plus_y_is_up_and_the_front_is_plus_z() -> None:

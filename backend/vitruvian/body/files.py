@@ -76,7 +76,9 @@ def with_usable_uvs(mesh: Mesh, notes: list[str]) -> Mesh:
     if not findings:
         return mesh
     notes += findings
-    notes.append("New UVs were made with xatlas, as an extra UV set; vertices and faces are untouched.")
+    notes.append(
+        "New UVs for the texture were made with xatlas; the mesh's own stay beside them, vertices and faces as they were."
+    )
     return unwrap(mesh)
 
 

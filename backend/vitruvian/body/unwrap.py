@@ -63,6 +63,8 @@ def unwrap(mesh: Mesh) -> Mesh:
         mesh,
         uvs=torch.from_numpy(np.clip(uvs, 0.0, 1.0)).to(mesh.vertices),
         uv_faces=torch.from_numpy(corners).to(mesh.faces.device),
+        replaced_uvs=mesh.uvs,
+        replaced_uv_faces=mesh.uv_faces,
     )
 
 

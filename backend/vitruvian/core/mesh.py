@@ -43,6 +43,9 @@ class Mesh:
     """Texture coordinates in [0, 1], origin bottom-left."""
     uv_faces: Int[Tensor, "F 3"] | None = None
     """Corner indices into `uvs`; None exactly where `uvs` is None."""
+    replaced_uvs: Float[Tensor, "R 2"] | None = None
+    """The mesh's own UVs, where they could not carry a texture and `uvs` are new ones."""
+    replaced_uv_faces: Int[Tensor, "F 3"] | None = None
     rig: Rig | None = None
     name: str = "body"
 

@@ -61,8 +61,8 @@ class _Buffer:
 def glb_bytes(mesh: Mesh, albedo_png: bytes) -> bytes:
     """The mesh with its texture as a GLB file.
 
-    Vertices are split where the UV layout is cut; their order is otherwise the mesh's. Beyond eight
-    influences a vertex keeps the strongest.
+    Vertices are split where a UV layout is cut; their order is otherwise the mesh's. UVs that had to be
+    replaced are kept as a second set. Beyond eight influences a vertex keeps the strongest.
 
     Raises:
         UserError: when the mesh has no UVs.
@@ -70,19 +70,23 @@ def glb_bytes(mesh: Mesh, albedo_png: bytes) -> bytes:
     if mesh.uvs is None or mesh.uv_faces is None:
         raise UserError("mesh.uvs", None, "are missing", "Unwrap the mesh first")
     faces, uv_faces = mesh.faces.cpu().numpy(), mesh.uv_faces.cpu().numpy()
-    pairs = np.stack([faces.reshape(-1), uv_faces.reshape(-1)], axis=1)
-    corners, indices = np.unique(pairs, axis=0, return_inverse=True)
+    layouts = [(mesh.uvs, uv_faces)]
+    if mesh.replaced_uvs is not None and mesh.replaced_uv_faces is not None:
+        layouts.append((mesh.replaced_uvs, mesh.replaced_uv_faces.cpu().numpy()))
+    keys = np.stack([faces.reshape(-1), *(corners.reshape(-1) for _, corners in layouts)], axis=1)
+    corners, indices = np.unique(keys, axis=0, return_inverse=True)
     buffer = _Buffer()
-    uv = mesh.uvs.cpu().numpy()[corners[:, 1]].astype(np.float32)
-    uv[:, 1] = 1.0 - uv[:, 1]
     shape = _rest_mesh(mesh)
     attributes = {
         "POSITION": buffer.accessor(
             _vectors(shape.vertices.cpu().numpy()[corners[:, 0]]), "VEC3", _FLOAT, _VERTICES
         ),
         "NORMAL": buffer.accessor(_normals(shape)[corners[:, 0]], "VEC3", _FLOAT, _VERTICES),
-        "TEXCOORD_0": buffer.accessor(uv, "VEC2", _FLOAT, _VERTICES),
     }
+    for number, (uvs, _) in enumerate(layouts):
+        uv = uvs.cpu().numpy()[corners[:, 1 + number]].astype(np.float32)
+        uv[:, 1] = 1.0 - uv[:, 1]
+        attributes[f"TEXCOORD_{number}"] = buffer.accessor(uv, "VEC2", _FLOAT, _VERTICES)
     body: dict[str, Any] = {"name": mesh.name, "mesh": 0}
     nodes, roots, skins = [body], [0], []
     if mesh.rig is not None:

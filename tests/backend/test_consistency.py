@@ -60,7 +60,7 @@ def test_identity_fuser_changes_nothing_at_all() -> None:
 
 
 def test_without_cancelling_the_round_trip_shows() -> None:
-    settings = ConsistencySettings(cancel_round_trip=False)
+    settings = ConsistencySettings(cancel_round_trip=False, last_passes=1)
     guided = with_consistency(views_differ, identity, encode, decode, settings)
     expected = encode(decode(views_differ(x_t(), LAST)))
     torch.testing.assert_close(guided(x_t(), LAST), expected)
@@ -134,10 +134,15 @@ def test_watcher_sees_the_fused_pictures_of_guided_steps() -> None:
     assert seen == [(step, torch.Size([VIEWS, 3, SIZE, SIZE])) for step in (1, 3, 5, 7, 9)]
 
 
-def test_latent_mask_is_the_share_of_a_cell() -> None:
+def test_latent_mask_holds_every_touched_cell() -> None:
     mask = torch.zeros(1, 8, 8, dtype=torch.bool)
     mask[:, :, :2] = True
-    assert latent_mask(mask, torch.zeros(1, 4, 2, 2)).tolist() == [[[[0.5, 0.0], [0.5, 0.0]]]]
+    assert latent_mask(mask, torch.zeros(1, 4, 2, 2)).tolist() == [[[[1.0, 0.0], [1.0, 0.0]]]]
+
+
+def test_only_the_last_guided_step_is_done_over() -> None:
+    settings = ConsistencySettings(end=0.8, last_passes=3)
+    assert [settings.passes(level(s)) for s in range(10)] == [0, 1, 0, 1, 0, 1, 0, 3, 0, 0]
 
 
 def noisy_views(count: int) -> Tensor:

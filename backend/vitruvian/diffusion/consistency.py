@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_max_pool2d
 
 from vitruvian.diffusion.denoiser import Denoiser, NoiseLevel
 from vitruvian.diffusion.variance import align_variance
@@ -44,6 +44,8 @@ class ConsistencySettings:
     """Exponent of the viewing angle's cosine in the weights at first: all views have a say."""
     power_end: float = 6.0
     """The same at last: the best view has nearly all the say, so nothing is averaged away."""
+    last_passes: int = 2
+    """How often it is done at the last guided step: the autoencoder takes on only part of a change at once."""
     cancel_round_trip: bool = True
     """Take back what encoding a decoded picture changes by itself."""
     keep_variance: bool = True
@@ -51,9 +53,15 @@ class ConsistencySettings:
 
     def guides(self, level: NoiseLevel) -> bool:
         """Whether this step is guided."""
+        return self.passes(level) > 0
+
+    def passes(self, level: NoiseLevel) -> int:
+        """How often views are brought together at this step; 0 where it is not guided."""
         first = round(self.start * (level.steps - 1))
         last = round(self.end * (level.steps - 1))
-        return first <= level.step <= last and (last - level.step) % self.every_n == 0
+        if not first <= level.step <= last or (last - level.step) % self.every_n != 0:
+            return 0
+        return self.last_passes if level.step == last else 1
 
     def power(self, level: NoiseLevel) -> float:
         """Exponent of the weights at this step, linear over the sampling."""
@@ -70,31 +78,39 @@ def with_consistency(
 ) -> Denoiser:
     """Replace x0 at guided steps: x0~ = x0 + m (E(fused) - E(D(x0))).
 
-    m is 1 where more than one view contributed and 0 where a view is on its own; the background is kept. With
-    the round trip not cancelled, x0~ = x0 + m (E(fused) - x0), as in MVHuman's release.
+    m is 0 where a view is on its own and on the background, which are kept. With the round trip not
+    cancelled, x0~ = x0 + m (E(fused) - x0), as in MVHuman's release.
 
     Args:
         watch: shown the fused pictures of guided steps.
     """
 
-    def consistent(x_t: Tensor, level: NoiseLevel) -> Tensor:
-        x0 = denoise(x_t, level)
-        if not settings.guides(level):
-            return x0
+    def bring_together(x0: Tensor, power: float) -> tuple[Tensor, Tensor]:
         images = decode(x0)
-        fused, support = fuser(images, settings.power(level))
+        fused, support = fuser(images, power)
         shared = support > 1
         fused = torch.where(shared[:, None], fused, images)
         if settings.keep_variance:
             fused = align_variance(fused, images, shared)
-        if watch is not None:
-            watch(level, fused)
         before = encode(images) if settings.cancel_round_trip else x0
-        return x0 + latent_mask(shared, x0) * (encode(fused) - before)
+        return x0 + latent_mask(shared, x0) * (encode(fused) - before), fused
+
+    def consistent(x_t: Tensor, level: NoiseLevel) -> Tensor:
+        x0 = denoise(x_t, level)
+        fused = None
+        for _ in range(settings.passes(level)):
+            x0, fused = bring_together(x0, settings.power(level))
+        if watch is not None and fused is not None:
+            watch(level, fused)
+        return x0
 
     return consistent
 
 
 def latent_mask(mask: Bool[Tensor, "N H W"], latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 1 h w"]:
-    """The share of each latent cell's pixels that lies in `mask`, 0 to 1."""
-    return adaptive_avg_pool2d(mask[:, None].to(latents.dtype), (latents.shape[-2], latents.shape[-1]))
+    """1 for latent cells with any pixel in `mask`, else 0.
+
+    A cell at the border holds pixels of both kinds, and the change of its latents is already that of the
+    pixels which changed; weighing it down again would leave part of the disagreement.
+    """
+    return adaptive_max_pool2d(mask[:, None].to(latents.dtype), (latents.shape[-2], latents.shape[-1]))

@@ -77,7 +77,7 @@ def with_usable_uvs(mesh: Mesh, notes: list[str]) -> Mesh:
         return mesh
     notes += findings
     notes.append(
-        "New UVs for the texture were made with xatlas; the mesh's own stay beside them, vertices and faces as they were."
+        "New UVs for the texture were made with xatlas; the mesh's own stay beside them as a second set."
     )
     return unwrap(mesh)
 

@@ -51,7 +51,9 @@ class CameraRig:
 
     def resized(self, width: int, height: int) -> CameraRig:
         """The same cameras at another image size."""
-        scale = torch.tensor([width / self.width, height / self.height, 1.0], dtype=self.K.dtype, device=self.K.device)
+        scale = torch.tensor(
+            [width / self.width, height / self.height, 1.0], dtype=self.K.dtype, device=self.K.device
+        )
         return replace(self, K=self.K * scale[None, :, None], width=width, height=height)
 
     @property
@@ -71,7 +73,9 @@ def world_to_camera(points: Float[Tensor, "P 3"], rig: CameraRig) -> Float[Tenso
     return torch.einsum("nij,pj->npi", T_cam_world[:, :3, :3], points) + T_cam_world[:, None, :3, 3]
 
 
-def project(points: Float[Tensor, "P 3"], rig: CameraRig) -> tuple[Float[Tensor, "N P 2"], Float[Tensor, "N P"]]:
+def project(
+    points: Float[Tensor, "P 3"], rig: CameraRig
+) -> tuple[Float[Tensor, "N P 2"], Float[Tensor, "N P"]]:
     """World points to pixels (x right, y down, centres at +0.5) and camera depth z in metres.
 
     Points at or behind a perspective camera get pixel coordinates that mean nothing: test `z > 0`.

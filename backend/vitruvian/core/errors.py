@@ -24,4 +24,8 @@ class Cancelled(Exception):
 def _short(value: object, limit: int = 80) -> str:
     """One printable line for any value; long ones are cut in the middle."""
     text = " ".join(str(value).split()) if not isinstance(value, str) else repr(value)
-    return text if len(text) <= limit else f"{text[: limit // 2]}...{text[-limit // 2 + 3 :]} ({len(text)} characters)"
+    return (
+        text
+        if len(text) <= limit
+        else f"{text[: limit // 2]}...{text[-limit // 2 + 3 :]} ({len(text)} characters)"
+    )

@@ -43,11 +43,11 @@ class Mesh:
     """Texture coordinates in [0, 1], origin bottom-left."""
     uv_faces: Int[Tensor, "F 3"] | None = None
     """Corner indices into `uvs`; None exactly where `uvs` is None."""
+    rig: Rig | None = None
+    name: str = "body"
     replaced_uvs: Float[Tensor, "R 2"] | None = None
     """The mesh's own UVs, where they could not carry a texture and `uvs` are new ones."""
     replaced_uv_faces: Int[Tensor, "F 3"] | None = None
-    rig: Rig | None = None
-    name: str = "body"
 
     def to(self, device: torch.device | str) -> Mesh:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
@@ -74,12 +74,15 @@ def check_mesh(mesh: Mesh) -> None:
     """Refuse a mesh that later stages cannot work on.
 
     Raises:
-        UserError: naming the field (`mesh.vertices`, `mesh.faces`, `mesh.uvs`), what is wrong, and the remedy.
+        UserError: naming the field (such as `mesh.vertices`), what is wrong with it, and the remedy.
     """
     vertices, faces = mesh.vertices, mesh.faces
     if len(vertices) == 0 or len(faces) == 0:
         raise UserError(
-            "mesh", f"{len(vertices)} vertices, {len(faces)} faces", "is empty", "Choose a mesh with at least one face"
+            "mesh",
+            f"{len(vertices)} vertices, {len(faces)} faces",
+            "is empty",
+            "Choose a mesh with at least one face",
         )
     bad = ~torch.isfinite(vertices).all(dim=-1)
     if bad.any():
@@ -94,14 +97,22 @@ def check_mesh(mesh: Mesh) -> None:
     extent = float((vertices.amax(0) - vertices.amin(0)).max())
     if not 1e-3 <= extent <= 1e3:
         raise UserError(
-            "mesh.vertices", f"{extent:.3g} m across", "is not a plausible size for a body", "Scale the mesh to metres"
+            "mesh.vertices",
+            f"{extent:.3g} m across",
+            "is not a plausible size for a body",
+            "Scale the mesh to metres",
         )
     if (mesh.uvs is None) != (mesh.uv_faces is None):
-        raise UserError("mesh.uvs", mesh.uvs is not None, "has UVs without UV faces, or the reverse", "Give both or none")
+        raise UserError(
+            "mesh.uvs", mesh.uvs is not None, "has UVs without UV faces, or the reverse", "Give both or none"
+        )
     if mesh.uvs is not None and mesh.uv_faces is not None:
         if mesh.uv_faces.shape != faces.shape:
             raise UserError(
-                "mesh.uv_faces", tuple(mesh.uv_faces.shape), f"does not match {tuple(faces.shape)} faces", "Unwrap the mesh again"
+                "mesh.uv_faces",
+                tuple(mesh.uv_faces.shape),
+                f"does not match {tuple(faces.shape)} faces",
+                "Unwrap the mesh again",
             )
         _check_indices("mesh.uv_faces", mesh.uv_faces, len(mesh.uvs), "UVs")
         if not torch.isfinite(mesh.uvs).all():
@@ -113,5 +124,8 @@ def _check_indices(field: str, faces: Tensor, count: int, what: str) -> None:
     if outside.any():
         index = int(outside.nonzero()[0])
         raise UserError(
-            f"{field}[{index}]", faces[index].tolist(), f"points outside the {count} {what}", "Repair or re-export the mesh"
+            f"{field}[{index}]",
+            faces[index].tolist(),
+            f"points outside the {count} {what}",
+            "Repair or re-export the mesh",
         )

@@ -37,6 +37,7 @@ from vitruvian.wardrobe.dataset import (
 )  # fmt: skip
 from vitruvian.wardrobe.latent_pool import mirrored_normals
 from vitruvian.wardrobe.subject import sample_geometry, sample_outfit, seeds_of
+from vitruvian.wardrobe.train_decoder import train_decoder
 from vitruvian.wardrobe.train_diffusion import time_weight, train_diffusion
 from vitruvian.wardrobe.train_prior import install_prior, train_prior
 from vitruvian.wardrobe.train_text import sample_captions, tokenize, train_text, train_tokenizer
@@ -133,6 +134,16 @@ def test_a_checkpoint_of_another_shape_is_refused(studio: Path, tmp_path: Path) 
     other = replace(TINY, vae_channels=(8, 8, 8, 16))
     with pytest.raises(UserError, match="resume"):
         train_vae(studio, other, Budget(steps=3), Log(None), resume=True, crops=2, crop=32)
+
+
+def test_sharpening_the_decoder_leaves_the_encoder_alone(studio: Path, tmp_path: Path) -> None:
+    shutil.copytree(studio, tmp_path / "more")
+    train_decoder(tmp_path / "more", TINY, Budget(steps=1), Log(None), crops=2, crop=32, rhythm=OFTEN)
+    weights = "prior/vae/diffusion_pytorch_model.safetensors"
+    before, after = load_file(studio / weights), load_file(tmp_path / "more" / weights)
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert "decoder" in changed
+    assert changed <= {"decoder", "post_quant_conv"}
 
 
 def test_only_complete_priors_are_installed(studio: Path, tmp_path: Path) -> None:

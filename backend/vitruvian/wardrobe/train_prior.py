@@ -11,14 +11,15 @@ import torch
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.mini_model import MiniShape
 from vitruvian.wardrobe.dataset import DataPlan, painted_paths, prepare_data
+from vitruvian.wardrobe.train_decoder import train_decoder
 from vitruvian.wardrobe.train_diffusion import train_diffusion
 from vitruvian.wardrobe.train_text import train_text
 from vitruvian.wardrobe.train_vae import train_vae
 from vitruvian.wardrobe.training import Budget, Log
 
-Part = Literal["data", "vae", "text", "diffusion", "all"]
+Part = Literal["data", "vae", "text", "diffusion", "decoder", "all"]
 PARTS: tuple[Part, ...] = get_args(Part)
-SHARES = {"vae": 0.27, "text": 0.06, "diffusion": 0.67}
+SHARES = {"vae": 0.27, "text": 0.06, "diffusion": 0.57, "decoder": 0.10}
 """Of the minutes, when all parts are trained."""
 PRIOR_FILES = ("model_index.json", "prior.json")
 PRIOR_PARTS = (
@@ -50,8 +51,8 @@ def train_prior(
     `OUT/sheets`.
 
     Args:
-        part: "data" renders and paints people; "vae", "text" and "diffusion" train, in that order; "all" does
-            everything.
+        part: "data" renders and paints people; "vae", "text", "diffusion" and "decoder" train, in that order
+            ("decoder" sharpens what "vae" began); "all" does everything.
         minutes: of training in all, or of the one part; resumed runs count towards them.
         resume: go on from the checkpoints in `out`, where there are any.
         subjects: how many different people are rendered.
@@ -75,7 +76,7 @@ def train_prior(
         prepare_data(
             out / "data-validation", DataPlan(people, outfits=1, split="validation", seed=seed), log, workers
         )
-    elif part in ("vae", "diffusion") and not painted_paths(out / "data"):
+    elif part in ("vae", "diffusion", "decoder") and not painted_paths(out / "data"):
         raise UserError(
             "part", part, f"finds no people in {out / 'data'}", "Run --part data first, or --part all"
         )
@@ -89,6 +90,8 @@ def train_prior(
         train_text(out, shape, budget("text"), log, resume, device, seed)
     if part in ("diffusion", "all"):
         train_diffusion(out, shape, budget("diffusion"), log, plan, resume, device, seed, generations=20)
+    if part in ("decoder", "all"):
+        train_decoder(out, shape, budget("decoder"), log, resume, device, seed)
     return out / "prior"
 
 
@@ -109,7 +112,7 @@ def _check(part: str, minutes: float, device: str, subjects: int) -> None:
 
 def _forget(out: Path, part: Part) -> None:
     """Start a part anew: its checkpoint goes, and latents go with the autoencoder that made them."""
-    for name in ("vae", "text", "diffusion"):
+    for name in ("vae", "text", "diffusion", "decoder"):
         if part in (name, "all"):
             (out / "checkpoints" / f"{name}.safetensors").unlink(missing_ok=True)
     if part in ("vae", "all"):

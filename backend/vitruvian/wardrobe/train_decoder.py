@@ -1,0 +1,92 @@
+"""More training for the bundled prior's decoder alone: latents, and all that was trained on them, stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from vitruvian.core.errors import UserError
+from vitruvian.diffusion.mini_model import MiniShape, load_vae, save_part
+from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
+from vitruvian.wardrobe.dataset import random_crops
+from vitruvian.wardrobe.train_vae import (
+    CROP,
+    CROPS,
+    LATENT_NOISE,
+    PicturePool,
+    compare,
+    require_pictures,
+    weighted_errors,
+)  # fmt: skip
+from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, train
+
+
+def train_decoder(
+    out: Path,
+    shape: MiniShape,
+    budget: Budget,
+    log: Log,
+    resume: bool = False,
+    device: str = "cpu",
+    seed: int = 0,
+    crops: int = CROPS,
+    crop: int = CROP,
+    rhythm: Rhythm = Rhythm(sheet=150.0),  # noqa: B008
+) -> Progress:
+    """Go on with the decoder of `OUT/prior/vae`; its encoder is left as it is, to the byte.
+
+    Raises:
+        UserError: there is no autoencoder, or there are no pictures.
+    """
+    if not (out / "prior" / "vae").is_dir():
+        raise UserError("out", str(out), "has no prior/vae", "Run --part vae first")
+    place = torch.device(device)
+    vae: Any = load_vae(out / "prior" / "vae")
+    vae.to(place, memory_format=torch.channels_last).train()
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    pool, held_out = PicturePool(out / "data"), PicturePool(out / "data-validation", limit=256)
+    require_pictures(pool)
+    require_pictures(held_out)
+    whole = max(1, crops * crop**2 // shape.image_size**2)
+
+    def loss(rng: np.random.Generator, step: int, fraction: float) -> tuple[Tensor, dict[str, float]]:
+        if step % 2 and crop < shape.image_size:
+            pairs = list(random_crops(*pool.sample(rng, crops), crop, rng))
+            images, masks = torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+        else:
+            images, masks = pool.sample(rng, whole)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        return decoder_loss(vae, images.to(place), masks.to(place), generator)
+
+    def export(averages: Mapping[str, MovingAverage], progress: Progress) -> None:
+        save_part(vae, out / "prior" / "vae", averages["vae"].state)
+
+    def sheet(progress: Progress) -> dict[str, float]:
+        return compare(vae, *held_out.all(48), out / "sheets" / f"decoder-{progress.step:06d}.png")
+
+    task = Task(
+        "decoder", {"vae": vae}, 4e-4, loss, export, sheet,
+        decay=0.998, weight_decay=1e-5, warm_up_steps=100, seed=seed,
+    )  # fmt: skip
+    return train(task, out, budget, log, resume, rhythm)
+
+
+def decoder_loss(
+    vae: Any, images: UInt8[Tensor, "N 3 h w"], masks: Bool[Tensor, "N h w"], generator: torch.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """The autoencoder's loss without its KL term, from latents that get no gradient."""
+    target = (images.float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
+    with autocast(images.device):
+        with torch.no_grad():
+            latents = vae.encode(target).latent_dist.mean
+        noise = torch.randn(latents.shape, generator=generator).to(images.device)
+        made = vae.decode(latents + LATENT_NOISE * noise).sample.float()
+    pixel, edges = weighted_errors(made - target, masks)
+    return pixel + edges, {"pixel": pixel.item(), "edges": edges.item()}

@@ -45,7 +45,7 @@ class ConsistencySettings:
     power_end: float = 6.0
     """The same at last: the best view has nearly all the say, so nothing is averaged away."""
     last_passes: int = 2
-    """How often it is done at the last guided step: the autoencoder takes on only part of a change at once."""
+    """How often it is done at the last guided step: the autoencoder takes on only part of a change."""
     cancel_round_trip: bool = True
     """Take back what encoding a decoded picture changes by itself."""
     keep_variance: bool = True

@@ -75,7 +75,8 @@ FUSERS: dict[FuserName, type[TextureFuser] | type[NeighbourWarpFuser]] = {
     "texture": TextureFuser,
     "neighbours": NeighbourWarpFuser,
 }
-SD_GUIDANCE = 7.5
+SD_GUIDANCE, OWN_GUIDANCE = 7.5, 3.0
+"""For Stable Diffusion, and for priors that this project trains."""
 SD_CONTROL = {
     "pose": ControlWeight(0.8, 0.7),
     "depth": ControlWeight(0.8, 0.5),
@@ -155,9 +156,7 @@ def _sample(
     rig, chunk = inputs.rig, settings.chunk
     report("sampling", 0, settings.steps)
     positive = encode_prompts(prior, view_prompts(prior, inputs.prompt, rig))
-    negative = encode_prompts(
-        prior, view_prompts(prior, inputs.negative, rig) if inputs.negative.strip() else [""] * len(rig)
-    )
+    negative = encode_prompts(prior, [inputs.negative.strip()] * len(rig))
     references = [reference_view(rig)] if settings.reference and len(rig) > 1 else []
     previews: list[Tensor] = []
 
@@ -218,6 +217,6 @@ def control_weights(settings: MVHumanSettings, prior: Prior) -> Mapping[str, Con
 
 def guidance_scale(settings: MVHumanSettings, prior: Prior) -> float:
     """The settings' own, or what suits the prior."""
-    return (
-        settings.guidance if settings.guidance is not None else float(prior.card.get("guidance", SD_GUIDANCE))
-    )
+    if settings.guidance is not None:
+        return settings.guidance
+    return float(prior.card.get("guidance", OWN_GUIDANCE)) if prior.card else SD_GUIDANCE

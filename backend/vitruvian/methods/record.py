@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -27,12 +26,23 @@ def timed(times: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def peak_memory_gb(device: torch.device) -> dict[str, float]:
-    """The most memory that this process has held so far, GB; also on `device`, if that is a graphics card."""
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    peak = {"process": round(resident / 1e9, 2)}
+    """The most memory that this process has held so far, GB; also on `device`, if that is a graphics card.
+
+    0 for the process on Windows, which does not tell through Python's standard library.
+    """
+    peak = {"process": round(_peak_resident_bytes() / 1e9, 2)}
     if device.type == "cuda":
         peak["device"] = round(torch.cuda.max_memory_allocated(device) / 1e9, 2)
     return peak
+
+
+def _peak_resident_bytes() -> int:
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def versions() -> dict[str, str]:

@@ -134,7 +134,7 @@ def _unhidden(
     if cubic:
         taps, weights = _with_cubic(kept.pixel * scale, taps, weights, views, view)
     view_index = torch.full_like(kept.point, view)
-    return kept.point, view_index, base + taps, weights, kept.cosine, clear, kept.density
+    return kept.point, view_index, (base + taps).int(), weights, kept.cosine, clear, kept.density
 
 
 def _with_cubic(

@@ -5,7 +5,7 @@ python blender_import.py FILE.glb RESULT.npz
 
 import sys
 
-import bpy
+import bpy  # pyright: ignore[reportMissingImports]  (Blender's own environment)
 import numpy as np
 
 source, result = sys.argv[1:3]

@@ -17,7 +17,7 @@ from vitruvian.wardrobe.latent_pool import LatentPool
 from vitruvian.wardrobe.train_vae import decode, psnr
 from vitruvian.wardrobe.training import save_sheet
 
-STEPS, GUIDANCE, PICTURES = 16, 3.0, 16
+STEPS, GUIDANCE, PICTURES = 12, 3.0, 8
 
 
 def preview_sheet(

@@ -24,7 +24,7 @@ from vitruvian.wardrobe.train_vae import (
     require_pictures,
     weighted_errors,
 )  # fmt: skip
-from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, train
+from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, shares_on, train
 
 
 def train_decoder(
@@ -55,13 +55,14 @@ def train_decoder(
     require_pictures(pool)
     require_pictures(held_out)
     whole = max(1, crops * crop**2 // shape.image_size**2)
+    shares = shares_on(place, whole)
 
-    def loss(rng: np.random.Generator, step: int, fraction: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(rng: np.random.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
         if step % 2 and crop < shape.image_size:
-            pairs = list(random_crops(*pool.sample(rng, crops), crop, rng))
+            pairs = list(random_crops(*pool.sample(rng, max(1, crops // shares)), crop, rng))
             images, masks = torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
         else:
-            images, masks = pool.sample(rng, whole)
+            images, masks = pool.sample(rng, max(1, whole // shares))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         return decoder_loss(vae, images.to(place), masks.to(place), generator)
 
@@ -74,6 +75,7 @@ def train_decoder(
     task = Task(
         "decoder", {"vae": vae}, 4e-4, loss, export, sheet,
         decay=0.998, weight_decay=1e-5, warm_up_steps=100, seed=seed,
+        refresh=lambda: pool.refresh(most=4), shares=shares,
     )  # fmt: skip
     return train(task, out, budget, log, resume, rhythm)
 

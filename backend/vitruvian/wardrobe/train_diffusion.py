@@ -36,7 +36,7 @@ from vitruvian.wardrobe.dataset import DataPlan
 from vitruvian.wardrobe.latent_pool import Batch, LatentPool, encode_all, keep_encoding
 from vitruvian.wardrobe.previews import preview_sheet
 from vitruvian.wardrobe.train_text import TEXT_START, tokenize
-from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, train
+from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, shares_on, step_generator, train
 
 SNR_CLAMP = 5.0
 NO_TEXT_SHARE = 0.12
@@ -133,13 +133,12 @@ def _task(out: Path, shape: MiniShape, pool: LatentPool, place: torch.device, se
     scheduler = build_scheduler()
     kept = scheduler.alphas_cumprod.to(place)
     no_text = tokenize(tokenizer, [""])[0].to(place)
+    shares = shares_on(place, batch)
 
-    def loss(rng: np.random.Generator, step: int, fraction: float) -> tuple[Tensor, dict[str, float]]:
-        if step % 40 == 39:
-            pool.refresh()
-        rows = rng.integers(0, len(pool), batch).tolist()
-        drop = torch.from_numpy(rng.random(batch) < NO_TEXT_SHARE).to(place)
-        mode = MODES[int(rng.choice(len(MODES), p=MODE_SHARES))]
+    def loss(rng: np.random.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
+        rows = rng.integers(0, len(pool), batch // shares).tolist()
+        drop = torch.from_numpy(rng.random(len(rows)) < NO_TEXT_SHARE).to(place)
+        mode = MODES[int(step_generator(seed, step).choice(len(MODES), p=MODE_SHARES))]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         value = diffusion_loss(
             networks, kept, to_device(pool.batch(rows, rng), place), mode, drop, no_text, generator
@@ -160,6 +159,7 @@ def _task(out: Path, shape: MiniShape, pool: LatentPool, place: torch.device, se
     return Task(
         "diffusion", networks.modules(), 5e-4, loss, export, sheet,
         rate_factors={"text_encoder": 0.25}, decay=0.999, weight_decay=1e-2, warm_up_steps=200, seed=seed,
+        refresh=pool.refresh, shares=shares,
     )  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def train_text(
     held_ids = tokenize(tokenizer, [t for t, _ in held_out]).to(device)
     held_labels = labels_of([s for _, s in held_out]).to(device)
 
-    def loss(rng: np.random.Generator, step: int, fraction: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(rng: np.random.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
         rows = torch.from_numpy(rng.integers(0, len(ids), batch)).to(device)
         with autocast(torch.device(device)):
             logits = [x.float() for x in heads(encoder(ids[rows]).last_hidden_state)]

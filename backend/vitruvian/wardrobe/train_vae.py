@@ -22,7 +22,17 @@ from vitruvian.diffusion.colour_start import start_from_colours
 from vitruvian.diffusion.mini_model import MiniShape, build_vae, fold_normalisation, save_part
 from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
 from vitruvian.wardrobe.dataset import load_painted, painted_paths, random_crops
-from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, averaged, save_sheet, train
+from vitruvian.wardrobe.training import (
+    Budget,
+    Log,
+    Rhythm,
+    Task,
+    autocast,
+    averaged,
+    save_sheet,
+    shares_on,
+    train,
+)
 
 CROP, CROPS = 128, 16
 KL_WEIGHT = 3e-6
@@ -93,15 +103,14 @@ def train_vae(
     require_pictures(pool)
     require_pictures(held_out)
     whole = max(1, crops * crop**2 // shape.image_size**2)
+    shares = shares_on(place, whole)
 
-    def loss(rng: np.random.Generator, step: int, fraction: float) -> tuple[Tensor, dict[str, float]]:
-        if step % 50 == 49:
-            pool.refresh(most=4)
+    def loss(rng: np.random.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
         if step % 2 and crop < shape.image_size:
-            pairs = list(random_crops(*pool.sample(rng, crops), crop, rng))
+            pairs = list(random_crops(*pool.sample(rng, max(1, crops // shares)), crop, rng))
             images, masks = torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
         else:
-            images, masks = pool.sample(rng, whole)
+            images, masks = pool.sample(rng, max(1, whole // shares))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         return autoencoder_loss(vae, images.to(place), masks.to(place), generator)
 
@@ -117,6 +126,7 @@ def train_vae(
     task = Task(
         "vae", {"vae": vae}, 8e-4, loss, export, sheet,
         decay=0.998, weight_decay=1e-5, warm_up_steps=100, seed=seed,
+        refresh=lambda: pool.refresh(most=4), shares=shares,
     )  # fmt: skip
     return train(task, out, budget, log, resume, rhythm)
 

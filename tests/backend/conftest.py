@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_prior import build_tiny_prior
 
 from vitruvian.diffusion.prior import Prior, load_prior
@@ -18,5 +19,5 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tiny_folder: Path) -> Prior:
-    """The same, loaded."""
-    return load_prior(tiny_folder)
+    """The same, loaded in float32, so that small differences mean something."""
+    return load_prior(tiny_folder, dtype=torch.float32)

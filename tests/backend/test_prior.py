@@ -210,6 +210,19 @@ def test_encoding_adds_no_noise_and_chunks_do_not_matter(tiny: Prior) -> None:
     assert decoded.max() <= 1.0
 
 
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_shorter_floats_come_close(dtype: torch.dtype | None, tiny: Prior, tiny_folder: Path) -> None:
+    prior = load_prior(tiny_folder, dtype=dtype)
+    assert next(prior.vae.parameters()).dtype == torch.float32
+    assert next(prior.unet.parameters()).dtype == prior.dtype
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    latents = encode(prior, images, quick=True)
+    assert latents.dtype == torch.float32
+    torch.testing.assert_close(latents, encode(tiny, images), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(decode(prior, latents, quick=True), decode(tiny, latents), atol=0.05, rtol=0)
+    assert torch.equal(decode(prior, latents), decode(tiny, latents))
+
+
 def test_per_channel_statistics_of_the_latents_are_used(
     tiny_folder: Path, tmp_path: Path, tiny: Prior
 ) -> None:
@@ -219,7 +232,7 @@ def test_per_channel_statistics_of_the_latents_are_used(
     mean, std = [0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0]
     own = {"latents_mean": mean, "latents_std": std, "scaling_factor": 0.5}
     config.write_text(json.dumps({**json.loads(config.read_text()), **own}))
-    prior = load_prior(copy)
+    prior = load_prior(copy, dtype=torch.float32)
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     raw = encode(tiny, images) / tiny.vae.config.scaling_factor
     expected = (raw - torch.tensor(mean)[:, None, None]) * 0.5 / torch.tensor(std)[:, None, None]

@@ -46,6 +46,7 @@ class Prior:
     """SHA-256 over its files."""
     device: torch.device
     dtype: torch.dtype
+    """Of UNet, ControlNets and text encoder. The autoencoder is kept in float32: it makes the pictures."""
     card: Mapping[str, Any] = field(default_factory=dict)
     """`prior.json` of a prior that this project trained."""
 
@@ -61,17 +62,19 @@ def load_prior(
     """Load "mini" (bundled), "sd15", a folder in diffusers' layout, or a hub id.
 
     Args:
-        dtype: of the networks; None takes float32 on the CPU and float16 elsewhere.
+        dtype: of the networks but the autoencoder; None takes what the device is fast at.
 
     Raises:
         UserError: unknown or incomplete prior, corrupt weights, an unsupported layout, or no connection.
     """
     device = torch.device(device)
-    dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
+    dtype = dtype or quick_dtype(device)
     folder = _folder_of(str(name_or_path))
     _check_layout(str(name_or_path), folder)
     control_folders = _control_folders(folder)
-    loaded = {part: _load_part(part, folder / part, dtype) for part in PARTS}
+    loaded = {
+        part: _load_part(part, folder / part, torch.float32 if part == "vae" else dtype) for part in PARTS
+    }
     controlnets = {name: _load_part("controlnet", path, dtype) for name, path in control_folders.items()}
     for model in (loaded["vae"], loaded["unet"], loaded["text_encoder"], *controlnets.values()):
         # Channels last: convolutions run about 1.4 times as fast on CPUs, and no slower on graphics cards.
@@ -93,6 +96,16 @@ def load_prior(
         dtype=dtype,
         card=card,
     )
+
+
+def quick_dtype(device: torch.device) -> torch.dtype:
+    """The shortest floats that `device` computes faster than float32 ones.
+
+    With bfloat16 instructions processors take about 0.6 of the time; without them bfloat16 is slower.
+    """
+    if device.type != "cpu":
+        return torch.float16
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
 def prediction_of(config: Mapping[str, Any]) -> Prediction:

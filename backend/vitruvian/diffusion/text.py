@@ -25,7 +25,7 @@ def encode_prompts(prior: Prior, prompts: Sequence[str]) -> Float[Tensor, "N L D
         unique, padding="max_length", max_length=text_length(prior), truncation=True, return_tensors="pt"
     ).input_ids
     states = prior.text_encoder(ids.to(prior.device))[0]
-    return states[[unique.index(prompt) for prompt in prompts]]
+    return states.float()[[unique.index(prompt) for prompt in prompts]]
 
 
 def view_prompts(prior: Prior, prompt: str, rig: CameraRig) -> list[str]:

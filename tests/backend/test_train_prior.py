@@ -38,7 +38,7 @@ from vitruvian.wardrobe.dataset import (
 from vitruvian.wardrobe.latent_pool import mirrored_normals
 from vitruvian.wardrobe.subject import sample_geometry, sample_outfit, seeds_of
 from vitruvian.wardrobe.train_decoder import train_decoder
-from vitruvian.wardrobe.train_diffusion import time_weight, train_diffusion
+from vitruvian.wardrobe.train_diffusion import time_weight, train_diffusion, training_times
 from vitruvian.wardrobe.train_prior import install_prior, train_prior
 from vitruvian.wardrobe.train_text import sample_captions, tokenize, train_text, train_tokenizer
 from vitruvian.wardrobe.train_vae import train_vae
@@ -261,6 +261,14 @@ def test_time_weights_do_not_vanish_at_pure_noise_and_fall_where_latents_are_cle
     assert float(weight[-1]) == pytest.approx(1.0)
     assert bool((weight.diff() >= -1e-6).all())
     assert float(weight[0]) < 0.01
+
+
+def test_a_quarter_of_the_times_is_where_the_prompt_decides() -> None:
+    times = training_times(4000, 1000, torch.Generator().manual_seed(0))
+    assert times.min() >= 0
+    assert times.max() == 999
+    assert 0.22 < float((times >= 936).float().mean()) < 0.28
+    assert float((times < 500).float().mean()) > 0.25
 
 
 def test_learning_rate_warms_up_and_falls() -> None:

@@ -40,7 +40,7 @@ from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, sha
 
 SNR_CLAMP = 5.0
 NO_TEXT_SHARE = 0.12
-BACKGROUND_WEIGHT = 0.25
+BACKGROUND_WEIGHT = 0.1
 MODES = (("depth",), ("normal",), ("depth", "normal"), ())
 MODE_SHARES = (0.25, 0.25, 0.40, 0.10)
 """Which ControlNets a step trains; every subset, so that each also works alone."""
@@ -181,9 +181,7 @@ def diffusion_loss(
         drop: pictures whose caption is taken away.
     """
     x0, place, count = batch.latents, batch.latents.device, len(batch.latents)
-    # One time from each of N equal slices of the schedule: less variance than independent times.
-    slices = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    times = (slices * len(kept)).long().clamp(max=len(kept) - 1).to(place)
+    times = training_times(count, len(kept), generator).to(place)
     noise = torch.randn(x0.shape, generator=generator).to(place)
     alpha, sigma = kept[times].sqrt().view(-1, 1, 1, 1), (1 - kept[times]).sqrt().view(-1, 1, 1, 1)
     tokens = torch.where(drop[:, None], no_text, batch.tokens)
@@ -196,6 +194,18 @@ def diffusion_loss(
         area.sum((1, 2, 3)) * x0.shape[1]
     )
     return (error * time_weight(kept[times])).mean()
+
+
+def training_times(count: int, total: int, generator: torch.Generator) -> Int[Tensor, "N"]:
+    """Times in [0, total), one from each of `count` slices of equal probability, more of them near noise.
+
+    A garment covers a hundred latent cells of one colour, so its colour can be read off even when every cell
+    is nearly noise (Hoogeboom et al., arXiv:2301.11093, on image size): only in the last 6 % of a cosine
+    schedule is it the prompt that decides. t = 1 - (1 - u)^2 spends a quarter of the pictures there, and half
+    as many as a uniform choice on clean ones.
+    """
+    u = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    return ((1 - (1 - u) ** 2) * total).long().clamp(max=total - 1)
 
 
 def time_weight(kept: Float[Tensor, "N"]) -> Float[Tensor, "N"]:

@@ -8,9 +8,9 @@ upsamplers carry it to the latents and back. Training then adds the detail.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from torch import nn
 
 # Pairs of red, green, blue and grey: four channels a group, two pairs in each.
 _FROM_RGB = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1 / 3, 1 / 3, 1 / 3))
@@ -21,8 +21,8 @@ _LOG_VARIANCE = -6.0
 
 
 @torch.no_grad()
-def start_from_colours(vae: AutoencoderKL) -> None:
-    """Set the weights of `vae` in place; channels that carry no colour keep their random start.
+def start_from_colours(vae: Any) -> None:
+    """Set the weights of `vae`, an `AutoencoderKL`, in place; channels that carry no colour keep their random start.
 
     Needs at least `CARRIED` channels at every level and 4 latent channels. The first three latents start as the
     colour of each cell, in units that GroupNorm chooses.
@@ -51,12 +51,12 @@ def start_from_colours(vae: AutoencoderKL) -> None:
     _join(vae.decoder.conv_out)
 
 
-def _zero(layer: nn.Conv2d) -> None:
+def _zero(layer: Any) -> None:
     layer.weight.zero_()
     layer.bias.zero_()
 
 
-def _copy_carried(layer: nn.Conv2d, taps: tuple[tuple[int, int], ...] | None = None) -> None:
+def _copy_carried(layer: Any, taps: tuple[tuple[int, int], ...] | None = None) -> None:
     """Each carried channel becomes the mean of itself over `taps` (the middle one without)."""
     middle = layer.weight.shape[-1] // 2
     taps = taps or ((middle, middle),)
@@ -67,7 +67,7 @@ def _copy_carried(layer: nn.Conv2d, taps: tuple[tuple[int, int], ...] | None = N
             layer.weight[channel, channel, y, x] = 1.0 / len(taps)
 
 
-def _split(layer: nn.Conv2d, rows: torch.Tensor, grey: torch.Tensor | None = None) -> None:
+def _split(layer: Any, rows: torch.Tensor, grey: torch.Tensor | None = None) -> None:
     """The carried outputs become pairs (x, -x) of linear combinations of the inputs."""
     if grey is not None:
         rows = torch.cat([rows, (grey @ rows)[None]])
@@ -79,7 +79,7 @@ def _split(layer: nn.Conv2d, rows: torch.Tensor, grey: torch.Tensor | None = Non
         layer.weight[2 * pair + 1, :, middle, middle] = -row
 
 
-def _join(layer: nn.Conv2d) -> None:
+def _join(layer: Any) -> None:
     """The first three outputs become the differences of the colour pairs."""
     middle = layer.weight.shape[-1] // 2
     layer.weight.mul_(_NOT_CARRIED)

@@ -37,9 +37,8 @@ def training_rig(
         shift = torch.from_numpy(rng.uniform(-0.015, 0.015, 2) * size).float()
         intrinsics[i, :2, :2] *= float(rng.uniform(0.94, 1.03))
         intrinsics[i, :2, 2] += shift
-    kinds: list[ViewKind] = ["body"] * counts[0]
-    kinds += ["upper"] * counts[1]
-    kinds += ["face"] * counts[2]
+    framings: tuple[ViewKind, ...] = ("body", "upper", "face")
+    kinds = [framing for framing, count in zip(framings, counts, strict=True) for _ in range(count)]
     rig = replace(rig, T_world_cam=poses, K=intrinsics, kinds=tuple(kinds))
     for i in range(counts[0] + counts[1], len(rig)):
         intrinsics[i] = _head_intrinsics(body, rig.select([i]), rng)

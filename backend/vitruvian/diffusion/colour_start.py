@@ -1,9 +1,9 @@
 """A start for autoencoders that already passes colours through, eight pixels at a time.
 
-Trained from random weights, a small autoencoder learns brightness long before hue, and what is trained on top of
-it comes out brown. Here every colour starts as a pair of channels (x, -x): SiLU(x) - SiLU(-x) = x, and a pair has
-no mean for GroupNorm to take away, so residual blocks that start at zero, averaging downsamplers and copying
-upsamplers carry it to the latents and back. Training then adds the detail.
+Trained from random weights, a small autoencoder learns brightness long before hue, and what is trained on
+top of it comes out brown. Here every colour starts as a pair of channels (x, -x): SiLU(x) - SiLU(-x) = x,
+and a pair has no mean for GroupNorm to take away, so residual blocks that start at zero, averaging
+downsamplers and copying upsamplers carry it to the latents and back. Training then adds the detail.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _LOG_VARIANCE = -6.0
 
 @torch.no_grad()
 def start_from_colours(vae: Any) -> None:
-    """Set the weights of `vae`, an `AutoencoderKL`, in place; channels that carry no colour keep their random start.
+    """Set the weights of `vae`, an `AutoencoderKL`; channels that carry no colour keep their random start.
 
-    Needs at least `CARRIED` channels at every level and 4 latent channels. The first three latents start as the
-    colour of each cell, in units that GroupNorm chooses.
+    Needs at least `CARRIED` channels at every level and 4 latent channels. The first three latents start
+    as the colour of each cell, in units that GroupNorm chooses.
     """
     for module in (vae.encoder, vae.decoder):
         for block in module.modules():

@@ -168,7 +168,8 @@ def _hair(geometry: Geometry, outfit: Outfit, rng: np.random.Generator, said: di
     if colour and rng.random() < 0.08:
         return f"{colour} hair"
     said["hair style"] = geometry.hair_style
-    return " ".join(_pick(rng, phrases.HAIR_PHRASES[geometry.hair_style]).format(c=colour).split())
+    phrase = " ".join(_pick(rng, phrases.HAIR_PHRASES[geometry.hair_style]).format(c=colour).split())
+    return with_article(phrase.removeprefix("a ")) if phrase.startswith("a ") else phrase
 
 
 def _clothes(geometry: Geometry, outfit: Outfit, rng: np.random.Generator, said: dict[str, str]) -> list[str]:

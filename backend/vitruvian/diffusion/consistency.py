@@ -50,6 +50,8 @@ class ConsistencySettings:
     """Take back what encoding a decoded picture changes by itself."""
     keep_variance: bool = True
     """Give fused regions the local variance that the views had before."""
+    gain_limit: float = 1.5
+    """The most by which that may raise contrast."""
 
     def guides(self, level: NoiseLevel) -> bool:
         """Whether this step is guided."""
@@ -91,7 +93,7 @@ def with_consistency(
         shared = support > 1
         fused = torch.where(shared[:, None], fused, images)
         if settings.keep_variance:
-            fused = align_variance(fused, images, shared)
+            fused = align_variance(fused, images, shared, limit=settings.gain_limit)
         before = encode(images) if settings.cancel_round_trip else x0
         return x0 + latent_mask(shared, x0) * (encode(fused) - before), fused
 

@@ -39,7 +39,7 @@ from vitruvian.wardrobe.latent_pool import mirrored_normals
 from vitruvian.wardrobe.subject import sample_geometry, sample_outfit, seeds_of
 from vitruvian.wardrobe.train_decoder import train_decoder
 from vitruvian.wardrobe.train_diffusion import time_weight, train_diffusion, training_times
-from vitruvian.wardrobe.train_prior import install_prior, train_prior
+from vitruvian.wardrobe.train_prior import adopt_prior, install_prior, train_prior
 from vitruvian.wardrobe.train_text import sample_captions, tokenize, train_text, train_tokenizer
 from vitruvian.wardrobe.train_vae import train_vae
 from vitruvian.wardrobe.training import Budget, Log, Rhythm, learning_rate
@@ -128,6 +128,30 @@ def test_an_interrupted_training_resumes_to_the_same_bytes(studio: Path, tmp_pat
     whole, parts = (load_file(tmp_path / n / "checkpoints/diffusion.safetensors") for n in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_a_finished_prior_is_a_start(studio: Path, tmp_path: Path) -> None:
+    adopt_prior(studio / "prior", tmp_path)
+    for data in ("data", "data-validation"):
+        shutil.copytree(studio / data, tmp_path / data)
+    arguments: dict[str, Any] = {"batch": 2, "enough": 1, "rhythm": OFTEN, "start": studio / "prior"}
+    still = Budget(steps=0, minutes=1e-9)
+    train_diffusion(tmp_path, TINY, still, Log(None), DataPlan(2), **arguments)
+    for part in ("unet", "controlnet_depth", "vae"):
+        name = f"prior/{part}/diffusion_pytorch_model.safetensors"
+        before, after = load_file(studio / name), load_file(tmp_path / name)
+        # A step at a vanishing learning rate in half precision: all but the same weights.
+        assert all(torch.allclose(before[k].float(), after[k].float(), atol=2e-3) for k in before), part
+
+
+def test_a_start_of_another_shape_is_refused(studio: Path, tmp_path: Path) -> None:
+    other = replace(TINY, unet_channels=(8, 8, 16))
+    arguments: dict[str, Any] = {"batch": 2, "enough": 1, "start": studio / "prior"}
+    adopt_prior(studio / "prior", tmp_path)
+    for data in ("data", "data-validation"):
+        shutil.copytree(studio / data, tmp_path / data)
+    with pytest.raises(UserError, match="start from"):
+        train_diffusion(tmp_path, other, Budget(steps=1), Log(None), DataPlan(2), **arguments)
 
 
 def test_a_checkpoint_of_another_shape_is_refused(studio: Path, tmp_path: Path) -> None:

@@ -11,13 +11,20 @@ import typer
 def train_prior(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, sample sheets and the finished model.")],
     part: Annotated[
-        Literal["data", "vae", "text", "diffusion", "all"],
+        Literal["data", "vae", "text", "diffusion", "decoder", "all"],
         typer.Option(help="Which part: data renders and paints people; the others learn, in that order."),
     ] = "all",
     minutes: Annotated[
         float, typer.Option(help="Time for learning: about 90 on two processor cores, 25 on a graphics card.")
     ] = 90.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from what the folder holds.")] = False,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a finished model to go on from, when there is no checkpoint of it any more.",
+            show_default=False,
+        ),
+    ] = None,
     subjects: Annotated[int, typer.Option(help="How many different people are made to learn from.")] = 700,
     seed: Annotated[int, typer.Option(help="Another number makes other people.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that render people at the same time.")] = 2,
@@ -33,4 +40,8 @@ def train_prior(
     from vitruvian.wardrobe import train_prior as training
 
     device = str(choose_device(device))
-    print(training.train_prior(out, part, minutes, resume, device, subjects, seed, workers))
+    print(
+        training.train_prior(
+            out, part, minutes, resume, device, subjects, seed, workers, start_from=start_from
+        )
+    )

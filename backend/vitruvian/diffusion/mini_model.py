@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from vitruvian.core.errors import UserError
 
 IMAGE_SIZE = 256
 MAX_TOKENS = 64
@@ -213,6 +218,21 @@ def save_index(folder: Path, card: dict[str, Any]) -> None:
         fresh = folder / (name + ".new")
         fresh.write_text(json.dumps(content, indent=2) + "\n")
         os.replace(fresh, folder / name)
+
+
+def load_weights(modules: Mapping[str, nn.Module], prior: Path) -> None:
+    """Give modules the weights that a prior's folder holds under their names, such as `PRIOR/unet`.
+
+    Raises:
+        UserError: a file that is missing or broken, or networks of another shape.
+    """
+    for name, module in modules.items():
+        path = prior / name / "diffusion_pytorch_model.safetensors"
+        try:
+            module.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            problem = f"cannot be started from ({type(error).__name__})"
+            raise UserError("start from", str(path), problem, "Use a prior of the same shape") from error
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:

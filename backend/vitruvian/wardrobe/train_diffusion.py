@@ -28,6 +28,7 @@ from vitruvian.diffusion.mini_model import (
     load_text_encoder,
     load_tokenizer,
     load_vae,
+    load_weights,
     save_index,
     save_part,
 )  # fmt: skip
@@ -70,6 +71,7 @@ def train_diffusion(
     generations: int = 0,
     enough: int = 512,
     rhythm: Rhythm = Rhythm(sheet=480.0),  # noqa: B008
+    start: Path | None = None,
 ) -> Progress:
     """Teach `OUT/prior/{unet,controlnet_depth,controlnet_normal,text_encoder}`.
 
@@ -79,6 +81,10 @@ def train_diffusion(
         generations: how often a process in the background dresses everyone anew while this one trains;
             0 encodes everything first, in this process, and then repeats it, the same way every time.
         enough: latents to wait for before the first step.
+        start: a prior of the same shape whose UNet and ControlNets are the first weights, not random ones.
+
+    Raises:
+        UserError: missing parts, or a `start` of another shape.
     """
     prior = out / "prior"
     _require_parts(out)
@@ -95,7 +101,7 @@ def train_diffusion(
                 "data", str(out / "data"), "holds no latents", "Run train-prior --part data first"
             )
         log(f"diffusion: starts with {len(pool)} latents")
-        task = _task(out, shape, pool, torch.device(device), seed, batch)
+        task = _task(out, shape, pool, torch.device(device), seed, batch, start)
         return train(task, out, budget, log, resume, rhythm)
     finally:
         if helper is not None:
@@ -117,7 +123,15 @@ def _require_parts(out: Path) -> None:
             raise UserError("out", str(out), f"has no {part}", "Run --part vae and --part text first")
 
 
-def _task(out: Path, shape: MiniShape, pool: LatentPool, place: torch.device, seed: int, batch: int) -> Task:
+def _task(
+    out: Path,
+    shape: MiniShape,
+    pool: LatentPool,
+    place: torch.device,
+    seed: int,
+    batch: int,
+    start: Path | None,
+) -> Task:
     prior = out / "prior"
     tokenizer = load_tokenizer(prior / "tokenizer")
     vae: Any = load_vae(prior / "vae")
@@ -126,6 +140,8 @@ def _task(out: Path, shape: MiniShape, pool: LatentPool, place: torch.device, se
     unet = build_unet(shape)
     controlnets = {name: build_controlnet(shape, unet) for name in ("depth", "normal")}
     networks = Networks(unet, controlnets, load_text_encoder(out / TEXT_START).train())
+    if start is not None:
+        load_weights({"unet": unet, **{f"controlnet_{n}": net for n, net in controlnets.items()}}, start)
     moved: list[Any] = list(networks.modules().values())
     for module in moved:
         module.to(place, memory_format=torch.channels_last)

@@ -13,7 +13,7 @@ from vitruvian.diffusion.mini_model import MiniShape
 from vitruvian.wardrobe.dataset import DataPlan, painted_paths, prepare_data
 from vitruvian.wardrobe.train_decoder import train_decoder
 from vitruvian.wardrobe.train_diffusion import train_diffusion
-from vitruvian.wardrobe.train_text import train_text
+from vitruvian.wardrobe.train_text import TEXT_START, train_text
 from vitruvian.wardrobe.train_vae import train_vae
 from vitruvian.wardrobe.training import Budget, Log
 
@@ -43,6 +43,7 @@ def train_prior(
     seed: int = 0,
     workers: int = 2,
     shape: MiniShape = MiniShape(),  # noqa: B008
+    start_from: Path | None = None,
 ) -> Path:
     """Train a prior from nothing but seeds, or go on with one; returns its folder, `OUT/prior`.
 
@@ -56,6 +57,8 @@ def train_prior(
         minutes: of training in all, or of the one part; resumed runs count towards them.
         resume: go on from the checkpoints in `out`, where there are any.
         subjects: how many different people are rendered.
+        start_from: a finished prior of this shape to go on from: its autoencoder and tokenizer are kept, and
+            "all" teaches only the diffusion model and the decoder. For checkpoints that are gone.
 
     Raises:
         UserError: a bad setting, a folder that cannot be written, or a part whose predecessors are missing.
@@ -68,6 +71,9 @@ def train_prior(
         raise UserError("out", str(out), "cannot be written", "Choose another folder") from error
     if not resume:
         _forget(out, part)
+    if start_from is not None:
+        adopt_prior(start_from, out)
+    learnt = start_from is not None
     log = Log(out / "train.log")
     plan = DataPlan(subjects=subjects, seed=seed)
     if part in ("data", "all"):
@@ -84,12 +90,14 @@ def train_prior(
     def budget(name: str) -> Budget:
         return Budget(minutes * SHARES[name] if part == "all" else minutes)
 
-    if part in ("vae", "all"):
+    if part == "vae" or (part == "all" and not learnt):
         train_vae(out, shape, budget("vae"), log, resume, device, seed)
-    if part in ("text", "all"):
+    if part == "text" or (part == "all" and not learnt):
         train_text(out, shape, budget("text"), log, resume, device, seed)
     if part in ("diffusion", "all"):
-        train_diffusion(out, shape, budget("diffusion"), log, plan, resume, device, seed, generations=20)
+        train_diffusion(
+            out, shape, budget("diffusion"), log, plan, resume, device, seed, generations=20, start=start_from
+        )
     if part in ("decoder", "all"):
         train_decoder(out, shape, budget("decoder"), log, resume, device, seed)
     return out / "prior"
@@ -108,6 +116,16 @@ def _check(part: str, minutes: float, device: str, subjects: int) -> None:
         raise UserError("device", device, "is unknown", "Use cpu or cuda")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("device", device, "is not there", "Use --device cpu")
+
+
+def adopt_prior(source: Path, out: Path) -> None:
+    """Make a finished prior the one that the training in `out` goes on with.
+
+    Raises:
+        UserError: the prior is not complete.
+    """
+    install_prior(source, out / "prior")
+    shutil.copytree(source / "text_encoder", out / TEXT_START, dirs_exist_ok=True)
 
 
 def _forget(out: Path, part: Part) -> None:

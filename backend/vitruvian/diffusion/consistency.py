@@ -50,7 +50,7 @@ class ConsistencySettings:
     """Take back what encoding a decoded picture changes by itself."""
     keep_variance: bool = True
     """Give fused regions the local variance that the views had before."""
-    gain_limit: float = 1.5
+    gain_limit: float = 2.5
     """The most by which that may raise contrast."""
 
     def guides(self, level: NoiseLevel) -> bool:

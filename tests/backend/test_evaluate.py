@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.images import Avatar, Texture, ViewSet
+from vitruvian.core.report import silent
+from vitruvian.diffusion.prior import Prior
+from vitruvian.evaluate.ablation import variants
 from vitruvian.evaluate.adherence import judge_colours, median_difference, share_right
 from vitruvian.evaluate.bench import alternate
 from vitruvian.evaluate.consistency import measure_views, seen_coverage, truth_floor, visible_by_rays
 from vitruvian.evaluate.metrics import patches, sliced_wasserstein
 from vitruvian.evaluate.people import Person, held_out_people
+from vitruvian.evaluate.protocol import evaluate
+from vitruvian.methods.mvhuman import MVHumanSettings
 from vitruvian.render.raster import rasterize
 from vitruvian.texture.fuse import fuse
 from vitruvian.wardrobe.subject import split_of
@@ -101,3 +108,21 @@ def test_alternation_counts_every_run_but_the_first():
     a, b = alternate(lambda: calls.append("a"), lambda: calls.append("b"), repeats=3)
     assert calls == ["a", "b"] * 4
     assert len(a.seconds) == len(b.seconds) == 3
+
+
+def test_the_whole_protocol_runs_and_is_written_down(tiny: Prior, tmp_path: Path):
+    settings = MVHumanSettings(steps=2, texture_size=512)
+    evaluation = evaluate(tiny, tmp_path, silent, people=1, compared=1, settings=settings)
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert [line["what"] for line in written["table"]] == [line.what for line in evaluation.table()]
+    assert written["prior"]["sha256"] == tiny.hash
+    assert all(line["met"] is not None for line in written["table"] if line["target"])
+    assert list(tmp_path.glob("views_*.png"))
+    assert list(tmp_path.glob("colours_*.png"))
+
+
+def test_every_ablation_changes_one_thing():
+    settings = variants()
+    full = settings.pop("full")
+    assert all(variant != full for variant in settings.values())
+    assert len(set(map(repr, settings.values()))) == len(settings)

@@ -33,7 +33,7 @@ def evaluate(
     from vitruvian.evaluate.protocol import evaluate as run_protocol
     from vitruvian.generation import choose_device, load_prior
 
-    check_out_folder(out, owner="evaluation.json")
+    check_out_folder(out, owner="ablation.json" if ablation else "evaluation.json")
     loaded = load_prior(prior, choose_device(device))
     with progress_report() as report:
         if ablation:

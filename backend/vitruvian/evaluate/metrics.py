@@ -49,7 +49,7 @@ def laplacian_energy(images: Float[Tensor, "N 3 H W"], mask: Bool[Tensor, "N H W
 
 
 def erode(mask: Bool[Tensor, "N H W"], pixels: int) -> Bool[Tensor, "N H W"]:
-    """`mask` without what is nearer than `pixels` (chessboard distance) to its outside or the image border."""
+    """`mask` without what is nearer than `pixels` (chessboard) to its outside or the image border."""
     outside = torch.nn.functional.pad((~mask)[:, None].float(), (pixels,) * 4, value=1.0)
     grown = torch.nn.functional.max_pool2d(outside, 2 * pixels + 1, stride=1)
     return (grown == 0)[:, 0]

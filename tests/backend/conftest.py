@@ -10,6 +10,9 @@ from tiny_prior import build_tiny_prior
 
 from vitruvian.diffusion.prior import Prior, load_prior
 
+# The tests' tensors are small: threads would wait for one another, and add up in another order.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from tiny_prior import build_tiny_prior
 
 from vitruvian.diffusion.prior import Prior, load_prior
-
-# The tests' tensors are small: threads would wait for one another, and add up in another order.
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -141,9 +141,12 @@ def _claim_texels(
     depth = _edge_distances(torch.stack([x, y], dim=-1) + 0.5, corners[face]).amin(-1)
     near = depth > -1.0
     face, depth, texel = face[near], depth[near], (y * size + x)[near]
+    before = best[texel]
     best.scatter_reduce_(0, texel, depth, "amax")
+    owner[texel[best[texel] > before]] = -1
     wins = depth == best[texel]
-    owner[texel[wins]] = face[wins]
+    # On a shared edge two faces tie: the later one, whatever order the threads write in.
+    owner.scatter_reduce_(0, texel[wins], face[wins], "amax")
 
 
 def _doubled_area(corners: Float[Tensor, "F 3 2"]) -> Float[Tensor, "F"]:

@@ -6,7 +6,6 @@ import warnings
 
 import torch
 from jaxtyping import Float, Int
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from vitruvian.core.camera import CameraRig
@@ -71,10 +70,6 @@ class Gather:
 
     def __call__(self, pixels: Float[Tensor, "Q C"], shares: Float[Tensor, "S"]) -> Float[Tensor, "P C"]:
         values = (self._tap_weights * shares[:, None]).reshape(-1)
-        if pixels.device.type == "cpu":
-            # torch's own product gives other last bits from run to run with more than one thread.
-            parts = (values.float().numpy(), self._columns.numpy(), self._rows.numpy())
-            return torch.from_numpy(csr_array(parts, shape=self._shape) @ pixels.float().numpy())
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
             matrix = torch.sparse_csr_tensor(

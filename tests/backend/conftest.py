@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_prior import build_tiny_prior
 
 from vitruvian.diffusion.prior import Prior, load_prior

@@ -56,7 +56,8 @@ def imported_modules(source: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute, so that they can be checked"
+            if node.level:
+                continue  # inside a package of its own; `test_relative_imports_stay_in_their_packages`
             yield f"{node.module}"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -126,6 +127,17 @@ def test_protocol_and_addon_know_no_backend() -> None:
         for path in python_files(ROOT / folder):
             tops = {name.split(".")[0] for name in imported_modules(path.read_text(encoding="utf-8"))}
             assert not tops & {"vitruvian", "torch"}, path
+
+
+@pytest.mark.parametrize("folder", ["backend", "protocol", "blender_addon"])
+def test_relative_imports_stay_in_their_packages(folder: str) -> None:
+    """Protocol and add-on are imported under names that Blender chooses, so theirs are relative; the backend's
+    are absolute, so that they can be checked."""
+    for path in python_files(ROOT / folder):
+        depth = len(path.relative_to(ROOT / folder).parts) - (folder == "protocol")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level <= (0 if folder == "backend" else depth), path
 
 
 def test_the_rules_catch_what_they_should() -> None:

@@ -131,8 +131,8 @@ def test_protocol_and_addon_know_no_backend() -> None:
 
 @pytest.mark.parametrize("folder", ["backend", "protocol", "blender_addon"])
 def test_relative_imports_stay_in_their_packages(folder: str) -> None:
-    """Protocol and add-on are imported under names that Blender chooses, so theirs are relative; the backend's
-    are absolute, so that they can be checked."""
+    """Protocol and add-on are imported under names that Blender chooses, so theirs are relative; the
+    backend's are absolute, so that they can be checked."""
     for path in python_files(ROOT / folder):
         depth = len(path.relative_to(ROOT / folder).parts) - (folder == "protocol")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

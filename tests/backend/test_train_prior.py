@@ -29,16 +29,19 @@ from vitruvian.wardrobe.dataset import (
     Painted,
     Views,
     load_painted,
+    load_slots,
     load_views,
     random_crops,
     save_painted,
     save_views,
     views_path,
 )  # fmt: skip
+from vitruvian.wardrobe.diffusion_loss import BACKGROUND_SHARE, cell_weights, time_weight, training_times
 from vitruvian.wardrobe.latent_pool import mirrored_normals
+from vitruvian.wardrobe.records import BACKGROUND, BOTTOM, SLOT_NAMES, TOP
 from vitruvian.wardrobe.subject import sample_geometry, sample_outfit, seeds_of
 from vitruvian.wardrobe.train_decoder import train_decoder
-from vitruvian.wardrobe.train_diffusion import time_weight, train_diffusion, training_times
+from vitruvian.wardrobe.train_diffusion import train_diffusion
 from vitruvian.wardrobe.train_prior import adopt_prior, install_prior, train_prior
 from vitruvian.wardrobe.train_text import sample_captions, tokenize, train_text, train_tokenizer
 from vitruvian.wardrobe.train_vae import train_vae
@@ -66,13 +69,24 @@ class StopAt(Log):
             raise Cancelled
 
 
+def _pixels() -> dict[str, torch.Tensor]:
+    """A top above trousers, in both views, twice the size of the pictures."""
+    rows, columns = torch.meshgrid(torch.arange(40, 80), torch.arange(20, 100), indexing="ij")
+    pixel = (rows * 2 * SIZE + columns).flatten().to(torch.int32)
+    slot = torch.where(rows < 64, TOP, BOTTOM).flatten().to(torch.uint8)
+    view = torch.arange(2, dtype=torch.uint8).repeat_interleave(len(pixel))
+    return {"view": view, "pixel": pixel.repeat(2), "slot": slot.repeat(2)}
+
+
 def _people(folder: Path, split: str) -> None:
     generator = torch.Generator().manual_seed(0)
     for seed in seeds_of("train" if split == "train" else "validation", 2):
         geometry, rng = sample_geometry(seed), np.random.default_rng(seed)
         depth = torch.randint(0, 256, (2, SIZE, SIZE), generator=generator, dtype=torch.uint8)
         normal = torch.randint(0, 256, (2, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
-        views = Views(geometry, ("body", "upper"), (0.0, 90.0), depth, normal, {}, (2, 2 * SIZE, 2 * SIZE))
+        views = Views(
+            geometry, ("body", "upper"), (0.0, 90.0), depth, normal, _pixels(), (2, 2 * SIZE, 2 * SIZE)
+        )
         save_views(views, views_path(folder, seed))
         images = torch.randint(0, 256, (2, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
         masks = torch.zeros(2, SIZE, SIZE, dtype=torch.bool)
@@ -140,6 +154,8 @@ def test_a_finished_prior_is_a_start(studio: Path, tmp_path: Path) -> None:
     for part in ("unet", "controlnet_depth", "vae"):
         name = f"prior/{part}/diffusion_pytorch_model.safetensors"
         before, after = load_file(studio / name), load_file(tmp_path / name)
+        resting = part != "unet"
+        assert not resting or all(torch.equal(before[k], after[k]) for k in before), part
         # A step at a vanishing learning rate in half precision: all but the same weights.
         assert all(torch.allclose(before[k].float(), after[k].float(), atol=2e-3) for k in before), part
 
@@ -152,6 +168,28 @@ def test_a_start_of_another_shape_is_refused(studio: Path, tmp_path: Path) -> No
         shutil.copytree(studio / data, tmp_path / data)
     with pytest.raises(UserError, match="start from"):
         train_diffusion(tmp_path, other, Budget(steps=1), Log(None), DataPlan(2), **arguments)
+
+
+def test_cells_know_what_they_show(tmp_path: Path) -> None:
+    _people(tmp_path, "train")
+    slots = load_slots(next((tmp_path / "views").iterdir()), 16)
+    cell = 2 * SIZE // 16
+    expected = torch.zeros(2, 16, 16, dtype=torch.uint8)
+    expected[:, 40 // cell : -(-80 // cell), 20 // cell : -(-100 // cell)] = BOTTOM
+    expected[:, 40 // cell : 64 // cell, 20 // cell : -(-100 // cell)] = TOP
+    assert torch.equal(slots, expected)
+
+
+@given(st.lists(st.integers(0, len(SLOT_NAMES) - 1), min_size=36, max_size=36))
+def test_what_is_small_counts_by_the_root_of_its_area(kinds: list[int]) -> None:
+    slots = torch.tensor(kinds, dtype=torch.uint8).view(1, 6, 6)
+    weights = cell_weights(slots)
+    sums = {k: float(weights[slots == k].sum()) for k in set(kinds)}
+    people = {k: kinds.count(k) ** 0.5 for k in sums if k != BACKGROUND}
+    for kind, root in people.items():
+        assert sums[kind] == pytest.approx((1 - BACKGROUND_SHARE) * root / sum(people.values()), rel=1e-4)
+    if BACKGROUND in sums:
+        assert sums[BACKGROUND] == pytest.approx(BACKGROUND_SHARE, rel=1e-4)
 
 
 def test_a_checkpoint_of_another_shape_is_refused(studio: Path, tmp_path: Path) -> None:

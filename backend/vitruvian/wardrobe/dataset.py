@@ -27,7 +27,7 @@ from vitruvian.core.camera import ViewKind
 from vitruvian.diffusion.mini_model import IMAGE_SIZE
 from vitruvian.wardrobe.cameras import training_rig
 from vitruvian.wardrobe.captions import caption
-from vitruvian.wardrobe.records import Geometry, geometry_from_json, to_json
+from vitruvian.wardrobe.records import SLOT_NAMES, Geometry, geometry_from_json, to_json
 from vitruvian.wardrobe.subject import Split, sample_geometry, sample_outfit, seeds_of
 from vitruvian.wardrobe.training import Log
 
@@ -110,6 +110,18 @@ def load_conditions(path: Path) -> tuple[UInt8[Tensor, "V S S"], UInt8[Tensor, "
     """Only the depth and normal pictures of `save_views`."""
     with safe_open(path, framework="pt") as opened:
         return opened.get_tensor("depth"), opened.get_tensor("normal")
+
+
+def load_slots(path: Path, cells: int) -> UInt8[Tensor, "V s s"]:
+    """What each of `cells` x `cells` squares of a view shows most of, ground aside; 0 where only ground."""
+    with safe_open(path, framework="pt") as opened:
+        view, pixel, slot = (opened.get_tensor(f"pixels/{k}").long() for k in ("view", "pixel", "slot"))
+        views, height, width = json.loads(opened.metadata()["card"])["size"]
+    row, column = pixel // width * cells // height, pixel % width * cells // width
+    kinds = len(SLOT_NAMES)
+    place = ((view * cells + row) * cells + column) * kinds + slot
+    counts = torch.bincount(place, minlength=views * cells * cells * kinds)
+    return counts.view(views, cells, cells, kinds).argmax(-1).to(torch.uint8)
 
 
 @dataclass(frozen=True)

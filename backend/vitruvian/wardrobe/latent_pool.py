@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from vitruvian.diffusion.mini_model import load_tokenizer, load_vae
 from vitruvian.wardrobe.dataset import (
     DataPlan,
     load_conditions,
     load_painted,
+    load_slots,
     paint_group,
     painted_paths,
     views_path,
@@ -30,16 +30,12 @@ from vitruvian.wardrobe.train_vae import encode_means
 
 
 def encode_file(painted: Path, target: Path, vae: Any, tokenizer: Any) -> None:
-    """Latents, silhouettes, tokens of every caption, and which view each picture shows."""
+    """Latents, tokens of every caption, and which view each picture shows."""
     content = load_painted(painted)
     captions = [entry["captions"] for entry in content.entries]
     tokens = tokenize(tokenizer, [text for texts in captions for text in texts])
-    silhouette = F.max_pool2d(
-        content.masks[:, None].float(), content.masks.shape[-1] // vae_cells(content.masks)
-    )
     tensors = {
         "latents": encode_means(vae, content.images).half(),
-        "silhouettes": silhouette[:, 0].to(torch.uint8),
         "tokens": tokens.to(torch.int16).view(len(captions), len(captions[0]), -1),
         "seed": torch.tensor([entry["seed"] for entry in content.entries]),
         "view": torch.tensor([entry["view"] for entry in content.entries]),
@@ -49,11 +45,6 @@ def encode_file(painted: Path, target: Path, vae: Any, tokenizer: Any) -> None:
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     save_file({k: v.contiguous() for k, v in tensors.items()}, fresh)
     os.replace(fresh, target)
-
-
-def vae_cells(masks: Tensor, factor: int = 8) -> int:
-    """Latent cells along an image's side."""
-    return masks.shape[-1] // factor
 
 
 def encode_all(data: Path, prior: Path) -> int:
@@ -101,7 +92,8 @@ def keep_encoding(data: Path, prior: Path, plan: DataPlan, generations: int, idl
 @dataclass(frozen=True)
 class Batch:
     latents: Float[Tensor, "N C s s"]
-    silhouettes: Float[Tensor, "N 1 s s"]
+    slots: UInt8[Tensor, "N s s"]
+    """What each cell shows (`records.SLOT_NAMES`)."""
     tokens: Int[Tensor, "N L"]
     depth: Float[Tensor, "N 3 S S"]
     """Condition, in [0, 1]."""
@@ -116,6 +108,7 @@ class LatentPool:
         self.known: set[str] = set()
         self.parts: dict[str, list[Tensor]] = {}
         self.conditions: dict[int, tuple[UInt8[Tensor, "V S S"], UInt8[Tensor, "V 3 S S"]]] = {}
+        self.slots: dict[int, UInt8[Tensor, "V s s"]] = {}
         self.joined: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
@@ -132,28 +125,30 @@ class LatentPool:
             self.joined = {name: torch.cat(tensors) for name, tensors in self.parts.items()}
             self.parts = {name: [tensor] for name, tensor in self.joined.items()}
             for seed in set(self.joined["seed"].tolist()) - set(self.conditions):
-                self.conditions[seed] = load_conditions(views_path(self.data, seed))
+                path = views_path(self.data, seed)
+                self.conditions[seed] = load_conditions(path)
+                self.slots[seed] = load_slots(path, self.joined["latents"].shape[-1])
         return len(self)
 
     def batch(self, rows: list[int], rng: np.random.Generator) -> Batch:
         """The pictures `rows`, each with one of its captions."""
         pool = self.joined
         choice = torch.from_numpy(rng.integers(0, pool["tokens"].shape[1], len(rows)))
-        depth, normal = zip(*(self._condition(i) for i in rows), strict=True)
+        depth, normal, slots = zip(*(self._geometry(i) for i in rows), strict=True)
         return Batch(
             pool["latents"][rows].float(),
-            pool["silhouettes"][rows][:, None].float(),
+            torch.stack(slots),
             pool["tokens"][torch.tensor(rows), choice].long(),
             (torch.stack(depth)[:, None].float() / 255).expand(-1, 3, -1, -1),
             torch.stack(normal).float() / 255,
         )
 
-    def _condition(self, row: int) -> tuple[UInt8[Tensor, "S S"], UInt8[Tensor, "3 S S"]]:
+    def _geometry(
+        self, row: int
+    ) -> tuple[UInt8[Tensor, "S S"], UInt8[Tensor, "3 S S"], UInt8[Tensor, "s s"]]:
         seed, view, flip = (int(self.joined[k][row]) for k in ("seed", "view", "flip"))
-        depth, normal = self.conditions[seed][0][view], self.conditions[seed][1][view]
-        if not flip:
-            return depth, normal
-        return depth.flip(-1), mirrored_normals(normal)
+        depth, normal, slots = (*(part[view] for part in self.conditions[seed]), self.slots[seed][view])
+        return (depth.flip(-1), mirrored_normals(normal), slots.flip(-1)) if flip else (depth, normal, slots)
 
 
 def mirrored_normals(normal: UInt8[Tensor, "3 S S"]) -> UInt8[Tensor, "3 S S"]:

@@ -14,6 +14,7 @@ from vitruvian.diffusion.denoiser import make_denoiser, with_guidance
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.sampling import make_scheduler, sample, view_noise
 from vitruvian.wardrobe.latent_pool import LatentPool
+from vitruvian.wardrobe.records import BACKGROUND
 from vitruvian.wardrobe.train_vae import decode, psnr
 from vitruvian.wardrobe.training import save_sheet
 
@@ -52,4 +53,4 @@ def preview_sheet(
     lines = [x for part in chunks for x in (batch.normal[part], truth[part], made[part])]
     save_sheet(lines, path)
     small = [F.interpolate(x, batch.latents.shape[-2:], mode="area") for x in (made, truth)]
-    return {"colours": psnr(small[0], small[1], batch.silhouettes[:, 0] > 0)}
+    return {"colours": psnr(small[0], small[1], batch.slots > BACKGROUND)}

@@ -7,7 +7,6 @@ arXiv:2305.08891).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -15,9 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
-from torch.nn import functional as F
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor
 
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.mini_model import (
@@ -34,28 +32,16 @@ from vitruvian.diffusion.mini_model import (
 )  # fmt: skip
 from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
 from vitruvian.wardrobe.dataset import DataPlan
+from vitruvian.wardrobe.diffusion_loss import Networks, diffusion_loss
 from vitruvian.wardrobe.latent_pool import Batch, LatentPool, encode_all, keep_encoding
 from vitruvian.wardrobe.previews import preview_sheet
 from vitruvian.wardrobe.train_text import TEXT_START, tokenize
-from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, shares_on, step_generator, train
+from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, shares_on, step_generator, train
 
-SNR_CLAMP = 5.0
 NO_TEXT_SHARE = 0.12
-BACKGROUND_WEIGHT = 0.1
 MODES = (("depth",), ("normal",), ("depth", "normal"), ())
-MODE_SHARES = (0.25, 0.25, 0.40, 0.10)
+MODE_SHARES = (0.15, 0.15, 0.60, 0.10)
 """Which ControlNets a step trains; every subset, so that each also works alone."""
-
-
-@dataclass(frozen=True)
-class Networks:
-    unet: Any
-    controlnets: dict[str, Any]
-    text_encoder: Any
-
-    def modules(self) -> dict[str, nn.Module]:
-        named = {f"controlnet_{name}": net for name, net in self.controlnets.items()}
-        return {"unet": self.unet, **named, "text_encoder": self.text_encoder}
 
 
 def train_diffusion(
@@ -81,7 +67,8 @@ def train_diffusion(
         generations: how often a process in the background dresses everyone anew while this one trains;
             0 encodes everything first, in this process, and then repeats it, the same way every time.
         enough: latents to wait for before the first step.
-        start: a prior of the same shape whose UNet and ControlNets are the first weights, not random ones.
+        start: a prior of the same shape whose UNet and ControlNets are the first weights, not random ones;
+            its ControlNets stay as they are, which makes a step a third faster.
 
     Raises:
         UserError: missing parts, or a `start` of another shape.
@@ -142,9 +129,9 @@ def _task(
     networks = Networks(unet, controlnets, load_text_encoder(out / TEXT_START).train())
     if start is not None:
         load_weights({"unet": unet, **{f"controlnet_{n}": net for n, net in controlnets.items()}}, start)
-    moved: list[Any] = list(networks.modules().values())
-    for module in moved:
-        module.to(place, memory_format=torch.channels_last)
+        for net in controlnets.values():
+            net.requires_grad_(False)
+    _place(networks, place)
     held_out = LatentPool(out / "data-validation")
     held_out.refresh()
     scheduler = build_scheduler()
@@ -180,82 +167,17 @@ def _task(
     )  # fmt: skip
 
 
-def diffusion_loss(
-    networks: Networks,
-    kept: Float[Tensor, "T"],
-    batch: Batch,
-    mode: tuple[str, ...],
-    drop: Bool[Tensor, "N"],
-    no_text: Int[Tensor, "L"],
-    generator: torch.Generator,
-) -> Tensor:
-    """Weighted squared error of v.
+def _place(networks: Networks, place: torch.device) -> None:
+    """On `place`, in the layout and with the attention that train fastest there.
 
-    Args:
-        kept: cumulative alphas of the schedule (alpha_t^2).
-        mode: which ControlNets take part.
-        drop: pictures whose caption is taken away.
+    On a CPU, oneDNN orders images in its own way, and the backward pass of torch's fused attention takes
+    longer than that of two plain products.
     """
-    x0, place, count = batch.latents, batch.latents.device, len(batch.latents)
-    times = training_times(count, len(kept), generator).to(place)
-    noise = torch.randn(x0.shape, generator=generator).to(place)
-    alpha, sigma = kept[times].sqrt().view(-1, 1, 1, 1), (1 - kept[times]).sqrt().view(-1, 1, 1, 1)
-    tokens = torch.where(drop[:, None], no_text, batch.tokens)
-    with autocast(place):
-        v = predict(networks, alpha * x0 + sigma * noise, times, tokens, {m: getattr(batch, m) for m in mode})
-    area = (
-        F.max_pool2d(batch.silhouettes, 3, stride=1, padding=1) * (1 - BACKGROUND_WEIGHT) + BACKGROUND_WEIGHT
-    )
-    error = ((v.float() - (alpha * noise - sigma * x0)).square() * area).sum((1, 2, 3)) / (
-        area.sum((1, 2, 3)) * x0.shape[1]
-    )
-    return (error * time_weight(kept[times])).mean()
-
-
-def training_times(count: int, total: int, generator: torch.Generator) -> Int[Tensor, "N"]:
-    """Times in [0, total), one from each of `count` slices of equal probability, more of them near noise.
-
-    A garment covers a hundred latent cells of one colour, so its colour can be read off even when every cell
-    is nearly noise (Hoogeboom et al., arXiv:2301.11093, on image size): only in the last 6 % of a cosine
-    schedule is it the prompt that decides. t = 1 - (1 - u)^2 spends a quarter of the pictures there, and half
-    as many as a uniform choice on clean ones.
-    """
-    u = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    return ((1 - (1 - u) ** 2) * total).long().clamp(max=total - 1)
-
-
-def time_weight(kept: Float[Tensor, "N"]) -> Float[Tensor, "N"]:
-    """min(SNR + 1, 5) / (SNR + 1): the truncated SNR + 1 weight on x0, said in terms of v.
-
-    As min-SNR-5 (Hang et al., arXiv:2303.09556) it keeps nearly clean latents from dominating; unlike it,
-    it does not vanish at SNR 0, where sampling starts and the prompt decides every colour.
-    """
-    snr_plus_one = 1 / (1 - kept).clamp(min=1e-8)
-    return snr_plus_one.clamp(max=SNR_CLAMP) / snr_plus_one
-
-
-def predict(
-    networks: Networks,
-    x_t: Float[Tensor, "N C s s"],
-    times: Int[Tensor, "N"],
-    tokens: Int[Tensor, "N L"],
-    conditions: Mapping[str, Float[Tensor, "N 3 S S"]],
-) -> Float[Tensor, "N C s s"]:
-    """v, with the residuals of several ControlNets added up as at run time."""
-    states = networks.text_encoder(tokens).last_hidden_state
-    down, mid = None, None
-    for name, image in conditions.items():
-        more, more_mid = networks.controlnets[name](x_t, times, states, image, return_dict=False)
-        down = list(more) if down is None else [a + b for a, b in zip(down, more, strict=True)]
-        mid = more_mid if mid is None else mid + more_mid
-    return networks.unet(
-        x_t,
-        times,
-        states,
-        down_block_additional_residuals=down,
-        mid_block_additional_residual=mid,
-        return_dict=False,
-    )[0]
+    moved: list[Any] = list(networks.modules().values())
+    for module in moved:
+        module.to(place, memory_format=torch.channels_last if place.type == "cuda" else torch.preserve_format)
+    if place.type == "cpu":
+        networks.unet.set_attn_processor(AttnProcessor())
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""From a request to an avatar: what the command line, Python and later the service all call."""
+"""From a request to an avatar: what the command line, Python and the service's workers all call."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vitruvian.core.errors import UserError
 from vitruvian.core.images import Avatar
 from vitruvian.core.mesh import Mesh
 from vitruvian.core.report import Report, silent
-from vitruvian.diffusion.prior import load_prior
+from vitruvian.diffusion.prior import Prior, load_prior
 from vitruvian.export.folder import save_avatar
 from vitruvian.job import GenerateJob, check_job
 from vitruvian.methods import METHODS
-from vitruvian.methods.inputs import Inputs
+from vitruvian.methods.inputs import Inputs, cell_pixels
 from vitruvian.methods.mvhuman import MVHumanSettings
 from vitruvian.render.rigs import cover_greedily, default_rig, rig_from_json
 
@@ -47,7 +47,7 @@ def run_job(job: GenerateJob, report: Report = silent) -> Avatar:
     """Do what `job` asks and write its folder, if it names one."""
     check_job(job)
     device = choose_device(job.device)
-    settings_type, run = choose_method(job.method)
+    choose_method(job.method)
     report("body and cameras", 0, 1)
     body = choose_body(job)
     rig = choose_rig(job, body.mesh)
@@ -55,7 +55,33 @@ def run_job(job: GenerateJob, report: Report = silent) -> Avatar:
     report("image model", 0, 1)
     prior = load_prior(job.prior, device)
     report("image model", 1, 1)
-    inputs = Inputs(body, sized(rig, job.size or prior.image_size), job.prompt, job.negative)
+    avatar = paint(job, body, rig, prior, report)
+    avatar.report["body"] = describe_body(job)
+    if job.out is not None:
+        save_avatar(avatar, job.out, report=report)
+    return avatar
+
+
+def paint(
+    job: GenerateJob,
+    body: Body,
+    rig: CameraRig,
+    prior: Prior,
+    report: Report = silent,
+    view_prompts: tuple[str, ...] = (),
+) -> Avatar:
+    """Paint a body that is there with a model that is loaded, as `job` says: the look and the quality count,
+    not where body, cameras and model come from.
+
+    Args:
+        rig: at any image size; the views get the one that `job` or the prior asks for.
+        view_prompts: what single views show besides the prompt, one a camera, or none at all.
+
+    Raises:
+        UserError: inputs that cannot be painted.
+    """
+    settings_type, run = choose_method(job.method)
+    sized_rig = sized(rig, job.size or prior.image_size, cell_pixels(prior))
     settings = settings_type(
         seed=job.seed,
         steps=job.steps,
@@ -63,11 +89,9 @@ def run_job(job: GenerateJob, report: Report = silent) -> Avatar:
         reference=job.reference,
         texture_size=job.texture_size,
     )
+    inputs = Inputs(body, sized_rig, job.prompt, job.negative, view_prompts)
     avatar = run(inputs, settings, prior, report)
-    avatar.report["body"] = describe_body(job)
     avatar.report["notes"] = body.uv_report
-    if job.out is not None:
-        save_avatar(avatar, job.out, report=report)
     return avatar
 
 
@@ -132,7 +156,14 @@ def choose_rig(job: GenerateJob, mesh: Mesh) -> CameraRig:
     return cover_greedily(mesh, rig, job.extra_views)
 
 
-def sized(rig: CameraRig, size: int) -> CameraRig:
-    """The rig with its larger image side at `size` pixels."""
+def sized(rig: CameraRig, size: int, step: int = 1) -> CameraRig:
+    """The rig with its larger image side at `size` pixels and the other at the nearest multiple of `step`.
+
+    Cameras keep what they frame: a side that was rounded makes pixels that are not quite square.
+    """
     scale = size / max(rig.width, rig.height)
-    return rig.resized(max(1, round(rig.width * scale)), max(1, round(rig.height * scale)))
+    width, height = (
+        size if side == max(rig.width, rig.height) else max(step, step * round(side * scale / step))
+        for side in (rig.width, rig.height)
+    )
+    return rig.resized(width, height)

@@ -19,6 +19,7 @@ from vitruvian import generation
 from vitruvian.body.anny_body import anny_body
 from vitruvian.cli import run
 from vitruvian.core.errors import Cancelled, UserError
+from vitruvian.core.report import Preview
 from vitruvian.diffusion import prior as prior_module
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +105,7 @@ def test_ctrl_c_while_writing_leaves_nothing(
 def test_a_report_stops_the_run(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
 
-    def report(stage: str, step: int, total: int, preview: torch.Tensor | None = None) -> None:
+    def report(stage: str, step: int, total: int, preview: Preview | None = None) -> None:
         seen.append((stage, step, total))
         if stage == "sampling" and step == 1:
             raise Cancelled

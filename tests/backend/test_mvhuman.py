@@ -89,7 +89,7 @@ def test_record_is_complete_and_json(avatar: Avatar, inputs: Inputs, tiny: Prior
 
 
 def test_bad_texture_sizes_are_refused_before_painting(inputs: Inputs, tiny: Prior) -> None:
-    def report(stage: str, step: int, total: int, preview: Tensor | None = None) -> None:
+    def report(stage: str, step: int, total: int, preview: Preview | None = None) -> None:
         raise AssertionError("began to work")
 
     with pytest.raises(UserError, match="texture"):
@@ -98,9 +98,9 @@ def test_bad_texture_sizes_are_refused_before_painting(inputs: Inputs, tiny: Pri
 
 def test_progress_reaches_the_end_with_previews_in_colour(inputs: Inputs, tiny: Prior) -> None:
     calls: list[tuple[str, int, int]] = []
-    previews: list[Tensor] = []
+    previews: list[Preview] = []
 
-    def report(stage: str, step: int, total: int, preview: Tensor | None = None) -> None:
+    def report(stage: str, step: int, total: int, preview: Preview | None = None) -> None:
         calls.append((stage, step, total))
         if preview is not None:
             previews.append(preview)
@@ -109,11 +109,14 @@ def test_progress_reaches_the_end_with_previews_in_colour(inputs: Inputs, tiny: 
     assert calls[0] == ("conditions", 0, 1)
     assert ("sampling", 3, 3) in calls
     assert calls[-1] == ("texture", calls[-1][2], calls[-1][2])
-    assert previews[0].shape == (8, 3, 32, 32)
+    assert previews[0].views.shape == (8, 3, 32, 32)
+    texture = previews[0].texture()
+    assert texture.shape == (3, 512, 512)
+    assert 0.0 <= float(texture.min()) < float(texture.max()) <= 1.0
 
 
 def test_cancelling_leaves_the_prior_as_it_was(inputs: Inputs, tiny: Prior) -> None:
-    def stop(stage: str, step: int, total: int, preview: Tensor | None = None) -> None:
+    def stop(stage: str, step: int, total: int, preview: Preview | None = None) -> None:
         if stage == "sampling" and step == 2:
             raise Cancelled
 

@@ -63,7 +63,7 @@ def load_body(path: str | Path, betas: tuple[float, ...] = ()) -> Body:
     mesh = _upright(mesh, suffix, notes)
     if suffix in (".npz", ".pkl"):
         mesh = moved(mesh, torch.eye(3), 1.0, torch.tensor([0.0, 0.0, -float(mesh.vertices[:, 2].min())]))
-    mesh = _outward(_in_metres(mesh, notes), notes)
+    mesh = outward(_in_metres(mesh, notes), notes)
     check_mesh(mesh)
     mesh = with_usable_uvs(mesh, notes)
     regions = label_regions(mesh.rig) if mesh.rig is not None else None
@@ -207,8 +207,8 @@ def _in_metres(mesh: Mesh, notes: list[str]) -> Mesh:
     return mesh
 
 
-def _outward(mesh: Mesh, notes: list[str]) -> Mesh:
-    """Faces turned so that the enclosed volume is positive, i.e. normals point out."""
+def outward(mesh: Mesh, notes: list[str]) -> Mesh:
+    """Faces turned so that the enclosed volume is positive, i.e. normals point out; all of them or none."""
     a, b, c = (mesh.vertices - mesh.vertices.mean(0))[mesh.faces].double().unbind(1)
     if float((a * torch.linalg.cross(b, c)).sum()) >= 0.0:
         return mesh

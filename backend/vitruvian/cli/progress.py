@@ -22,9 +22,7 @@ from rich.progress import (
 from vitruvian.core.errors import Cancelled
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from vitruvian.core.report import Report
+    from vitruvian.core.report import Preview, Report
 
 
 @contextmanager
@@ -37,7 +35,7 @@ def progress_report() -> Iterator[Report]:
     with _bars(console) as bars, _stop_on_interrupt(console) as stopping:
         tasks: dict[str, TaskID] = {}
 
-        def report(stage: str, step: int, total: int, preview: Tensor | None = None) -> None:
+        def report(stage: str, step: int, total: int, preview: Preview | None = None) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
             bars.update(tasks[stage], completed=step, total=total)

@@ -28,14 +28,18 @@ def encode_prompts(prior: Prior, prompts: Sequence[str]) -> Float[Tensor, "N L D
     return states.float()[[unique.index(prompt) for prompt in prompts]]
 
 
-def view_prompts(prior: Prior, prompt: str, rig: CameraRig) -> list[str]:
-    """One prompt a view: what was asked, and from where this view sees it.
+def view_prompts(prior: Prior, prompt: str, rig: CameraRig, own: Sequence[str] = ()) -> list[str]:
+    """One prompt a view: what was asked, what was asked of this view, and from where it sees the body.
 
-    A prompt too long for the text encoder loses words at its end, never the view words.
+    A prompt too long for the text encoder loses words at its end, never those of the view.
+
+    Args:
+        own: one a camera, "" for nothing; empty where no view has any.
     """
     azimuths = [float(a) for a in rig.azimuth_degrees]
-    endings = [view_words(azimuth, kind) for azimuth, kind in zip(azimuths, rig.kinds, strict=True)]
-    return [fit_prompt(prior, prompt.strip(), ending) for ending in endings]
+    words = [view_words(azimuth, kind) for azimuth, kind in zip(azimuths, rig.kinds, strict=True)]
+    added = [f", {text.strip()}" if text.strip() else "" for text in own] or [""] * len(rig)
+    return [fit_prompt(prior, prompt.strip(), a + w) for a, w in zip(added, words, strict=True)]
 
 
 def fit_prompt(prior: Prior, prompt: str, ending: str) -> str:

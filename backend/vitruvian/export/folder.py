@@ -46,7 +46,7 @@ def save_avatar(avatar: Avatar, out: Path, frames: int = 36, report: Report = si
         raise _unwritable(out, error) from error
     try:
         fresh.chmod(0o755)
-        _write(avatar, fresh, frames, report)
+        write_files(avatar, fresh, frames, report)
         _move_into_place(fresh, out)
     except OSError as error:
         raise _unwritable(out, error) from error
@@ -55,14 +55,15 @@ def save_avatar(avatar: Avatar, out: Path, frames: int = 36, report: Report = si
     return out
 
 
-def _write(avatar: Avatar, folder: Path, frames: int, report: Report) -> None:
+def write_files(avatar: Avatar, folder: Path, frames: int = 36, report: Report = silent) -> None:
+    """Write what `save_avatar` promises into a folder that is there and is the caller's to move or delete."""
     albedo = png_bytes(to_image(avatar.texture.albedo))
     (folder / "albedo.png").write_bytes(albedo)
     (folder / "human.glb").write_bytes(glb_bytes(avatar.mesh, albedo))
     (folder / "coverage.png").write_bytes(png_bytes(coverage_picture(avatar.texture)))
     (folder / "views").mkdir()
     for name, image in zip(avatar.views.rig.names, avatar.views.images, strict=True):
-        (folder / "views" / f"{_file_name(name)}.png").write_bytes(png_bytes(to_image(image)))
+        (folder / "views" / f"{view_file_name(name)}.png").write_bytes(png_bytes(to_image(image)))
     (folder / "contact_sheet.png").write_bytes(png_bytes(contact_sheet(avatar.views)))
     pictures = turntable(avatar.mesh, avatar.texture.albedo, frames, report=report)
     (folder / "turntable.gif").write_bytes(gif_bytes(pictures))
@@ -92,7 +93,7 @@ def _unwritable(out: Path, error: OSError) -> UserError:
     return UserError("out", str(out), problem, "Choose a folder that you may write to, on a disk with space")
 
 
-def _file_name(name: str) -> str:
+def view_file_name(name: str) -> str:
     """A view's name without characters that a file name cannot have."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name).lstrip(".") or "view"
 

@@ -19,6 +19,8 @@ class Inputs:
     rig: CameraRig
     prompt: str
     negative: str = ""
+    view_prompts: tuple[str, ...] = ()
+    """What single views show besides the prompt, one a camera, "" for nothing; or none at all."""
 
 
 def check_inputs(inputs: Inputs, prior: Prior) -> None:
@@ -36,6 +38,9 @@ def check_inputs(inputs: Inputs, prior: Prior) -> None:
         raise UserError("mesh.uvs", inputs.body.mesh.name, "are missing", "Unwrap the mesh first")
     if len(inputs.rig) == 0:
         raise UserError("cameras", 0, "there are none", "Use at least one camera")
+    if inputs.view_prompts and len(inputs.view_prompts) != len(inputs.rig):
+        given = f"{len(inputs.view_prompts)} for {len(inputs.rig)} cameras"
+        raise UserError("view_prompts", given, "is not one for each camera", "Give one for each, or none")
     step = cell_pixels(prior)
     if inputs.rig.width % step or inputs.rig.height % step:
         size = f"{inputs.rig.width} x {inputs.rig.height}"

@@ -20,7 +20,7 @@ from torch import Tensor
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.images import Avatar, Conditions, Texture, ViewSet
 from vitruvian.core.mesh import Mesh
-from vitruvian.core.report import Report
+from vitruvian.core.report import Preview, Report
 from vitruvian.diffusion.attention import attention_bank, with_reference
 from vitruvian.diffusion.consistency import ConsistencySettings, Fuser, with_consistency
 from vitruvian.diffusion.denoiser import (
@@ -42,6 +42,7 @@ from vitruvian.render.conditions import render_conditions
 from vitruvian.texture.fuse import TextureFuser, fuse
 from vitruvian.texture.neighbour import NeighbourWarpFuser
 from vitruvian.texture.overlap import find_overlap, overlap_psnr
+from vitruvian.texture.preview import TexturePreview
 from vitruvian.texture.texels import check_texture_size
 
 FuserName = Literal["texture", "neighbours"]
@@ -102,6 +103,7 @@ def run(inputs: Inputs, settings: MVHumanSettings, prior: Prior, report: Report)
         "method": "mvhuman",
         "prompt": inputs.prompt,
         "negative": inputs.negative,
+        "view_prompts": list(inputs.view_prompts),
         "settings": asdict(settings),
         "prior": {
             "name": prior.name,
@@ -143,7 +145,8 @@ def paint_views(
         fuser = None if settings.consistency is None else FUSERS[settings.fuser](body.mesh, rig, gbuffer)
         report("conditions", 1, 1)
     with timed(times, "sampling"):
-        images = _sample(inputs, conditions, fuser, settings, prior, report)
+        texture = TexturePreview(body.mesh, rig, gbuffer)
+        images = _sample(inputs, conditions, fuser, settings, prior, report, texture)
     return ViewSet(images, rig, gbuffer)
 
 
@@ -154,17 +157,20 @@ def _sample(
     settings: MVHumanSettings,
     prior: Prior,
     report: Report,
+    texture: TexturePreview,
 ) -> Float[Tensor, "N 3 H W"]:
     """The sampling itself: the denoiser, wrapped, and a loop."""
     rig, chunk = inputs.rig, settings.chunk
     report("sampling", 0, settings.steps)
-    positive = encode_prompts(prior, view_prompts(prior, inputs.prompt, rig))
+    positive = encode_prompts(prior, view_prompts(prior, inputs.prompt, rig, inputs.view_prompts))
     negative = encode_prompts(prior, [inputs.negative.strip()] * len(rig))
     references = [reference_view(rig)] if settings.reference and len(rig) > 1 else []
-    previews: list[Tensor] = []
+    pictures: list[Tensor] = []
 
     def after_step(level: NoiseLevel, x0: Tensor) -> None:
-        report("sampling", level.step + 1, level.steps, previews.pop() if previews else None)
+        views = pictures.pop() if pictures else None
+        preview = None if views is None else Preview(views, functools.partial(texture, views))
+        report("sampling", level.step + 1, level.steps, preview)
 
     with attention_bank(prior.unet) if references else nullcontext() as bank:
         denoise: TextDenoiser = make_denoiser(
@@ -181,7 +187,7 @@ def _sample(
                 functools.partial(encode, prior, chunk=chunk, quick=True),
                 functools.partial(decode, prior, chunk=chunk, quick=True),
                 settings.consistency,
-                watch=lambda level, images: previews.append(images),
+                watch=lambda level, images: pictures.append(images),
             )
         noise = view_noise(settings.seed, rig.names, latent_shape(prior, rig.height, rig.width), prior.device)
         scheduler = make_scheduler(prior.scheduler, settings.sampler, settings.steps, prior.device)

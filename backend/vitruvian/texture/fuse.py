@@ -107,13 +107,13 @@ def fuse(
     report("texture", 0, total)
     texels = texel_map(mesh, size)
     report("texture", 1, total)
-    bake = _Bake(texels, mesh, views, power)
+    bake = Bake(texels, mesh, views, power)
     report("texture", 2, total)
     colours, coverage = bake(views.images.float())
     report("texture", 3, total)
     seen, trust = coverage > 0, smoothstep(coverage / 0.3)[:, None]
     for turn in range(sharpen):
-        drawn = render_texture(mesh, views.gbuffer, _padded(texels, colours, seen))
+        drawn = render_texture(mesh, views.gbuffer, padded(texels, colours, seen))
         missing, _ = bake(views.images - drawn)
         colours = (colours + missing * trust).clamp(0.0, 1.0)
         report("texture", 4 + turn, total)
@@ -123,13 +123,13 @@ def fuse(
     report("texture", total, total)
     inside = texels.inside_image
     return Texture(
-        albedo=_padded(texels, colours, torch.ones_like(seen)),
+        albedo=padded(texels, colours, torch.ones_like(seen)),
         coverage=texels.image(coverage[:, None])[0] * inside,
         inside=inside,
     )
 
 
-def _padded(
+def padded(
     texels: TexelMap, colours: Float[Tensor, "P 3"], known: Bool[Tensor, "P"]
 ) -> Float[Tensor, "3 S S"]:
     """The texels that are known as an image, continued over everything else."""
@@ -138,7 +138,7 @@ def _padded(
     return pad_islands(texels.image(colours), flat.reshape(texels.size, texels.size))
 
 
-class _Bake:
+class Bake:
     """Reads images at the texels; what sees what is worked out once."""
 
     def __init__(self, texels: TexelMap, mesh: Mesh, views: ViewSet, power: float) -> None:

@@ -1,0 +1,461 @@
+"""Jobs, their events and their results, in SQLite: what was accepted survives kill -9 and a power cut.
+
+Every change of a job's state is a compare-and-set inside one transaction together with the event that tells
+it, so a job has one terminal state and its events have no gaps. The attempt number is a fencing token: what
+an earlier attempt still has to say is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vitruvian.core.errors import UserError
+from vitruvian.service.files import StoredFile
+
+JobState = Literal["queued", "leased", "running", "done", "failed", "cancelled"]
+CancelAnswer = Literal["dequeued", "stopping", "already_terminal", "unknown"]
+TERMINAL: tuple[JobState, ...] = ("done", "failed", "cancelled")
+MAX_LOSSES = 3
+"""A job whose worker has died this often has failed."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+  id TEXT PRIMARY KEY, owner TEXT NOT NULL, spec_sha TEXT NOT NULL, spec BLOB NOT NULL, blobs TEXT NOT NULL,
+  priority INTEGER NOT NULL, place INTEGER NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0,
+  losses INTEGER NOT NULL DEFAULT 0, cancelling INTEGER NOT NULL DEFAULT 0, worker TEXT, lease_until REAL,
+  error TEXT, created REAL NOT NULL, started REAL, finished REAL);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, priority, place);
+CREATE INDEX IF NOT EXISTS jobs_by_owner ON jobs (owner, state);
+CREATE TABLE IF NOT EXISTS events (
+  job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, seq INTEGER NOT NULL, kind TEXT NOT NULL,
+  body TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (job, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS artifacts (
+  job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, name TEXT NOT NULL, attempt INTEGER NOT NULL,
+  size INTEGER NOT NULL, sha256 TEXT NOT NULL, fetched INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (job, name)) WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+
+
+class IdConflict(Exception):
+    """This job id is taken: by another specification, or by somebody else's job."""
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job as it stands."""
+
+    id: str
+    owner: str
+    state: JobState
+    attempt: int
+    cancelling: bool
+    spec_sha: str
+    worker: str | None
+    error: dict[str, Any] | None
+    created: float
+    """Seconds since 1970, like `started` and `finished`."""
+    started: float | None
+    finished: float | None
+    last_seq: int
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """One durable event of a job; `seq` counts from 1 without gaps."""
+
+    job: str
+    seq: int
+    kind: str
+    body: dict[str, Any]
+    at: float
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Leave to work on a job once."""
+
+    job: str
+    owner: str
+    attempt: int
+    spec: bytes
+    blobs: tuple[str, ...]
+
+
+class Store:
+    """The state folder's database. One process, one thread.
+
+    Args:
+        path: the SQLite file, on a local disk.
+        wall: seconds since 1970, for what people read.
+
+    Raises:
+        UserError: the file is damaged or of a newer version.
+    """
+
+    def __init__(self, path: Path, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._db = _open(path)
+
+    def close(self) -> None:
+        self._db.close()
+
+    # ---- what clients ask
+
+    def accept(
+        self, job: str, owner: str, spec_sha: str, spec: bytes, blobs: Sequence[str], priority: int = 0
+    ) -> tuple[JobRow, bool]:
+        """Take on a job, durably; what `blobs` names must already be on disk.
+
+        Returns:
+            The job, and whether it was there before: the same id with the same specification changes nothing.
+
+        Raises:
+            IdConflict: the id is taken by something else.
+        """
+        with self._change():
+            known = self._row(job)
+            if known is not None:
+                if known.owner != owner or known.spec_sha != spec_sha:
+                    raise IdConflict(job)
+                return known, True
+            place = self._value("SELECT coalesce(max(place), 0) + 1 FROM jobs")
+            self._db.execute(
+                "INSERT INTO jobs (id, owner, spec_sha, spec, blobs, priority, place, state, created) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+                (job, owner, spec_sha, spec, json.dumps(list(blobs)), priority, place, self._wall()),
+            )
+            self._tell(job, "queued", {})
+        return self._require(job), False
+
+    def job(self, job: str, owner: str | None = None) -> JobRow | None:
+        """A job; None where it is unknown or not `owner`'s, which nobody can tell apart."""
+        row = self._row(job)
+        return None if row is None or (owner is not None and row.owner != owner) else row
+
+    def jobs(self, owner: str | None = None, states: Sequence[JobState] = ()) -> list[JobRow]:
+        """Jobs in the order they came, all or one owner's, in any or in the given states."""
+        where, values = ["1"], []
+        if owner is not None:
+            where.append("owner = ?")
+            values.append(owner)
+        if states:
+            where.append(f"state IN ({', '.join('?' * len(states))})")
+            values += states
+        rows = self._db.execute(f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY place", values)
+        return [_job_row(row) for row in rows]
+
+    def cancel(self, job: str, owner: str) -> CancelAnswer:
+        """End a job. Idempotent; a queued one is cancelled at once, a running one when its worker lets go."""
+        with self._change():
+            row = self.job(job, owner)
+            if row is None:
+                return "unknown"
+            if row.state in TERMINAL:
+                return "already_terminal"
+            if row.state == "queued":
+                self._end(row, "cancelled", {})
+                return "dequeued"
+            self._db.execute("UPDATE jobs SET cancelling = 1 WHERE id = ?", (job,))
+            return "stopping"
+
+    def events(self, job: str, after_seq: int = 0) -> list[StoredEvent]:
+        """A job's durable events with a higher number than `after_seq`, in order."""
+        rows = self._db.execute(
+            "SELECT job, seq, kind, body, at FROM events WHERE job = ? AND seq > ? ORDER BY seq",
+            (job, after_seq),
+        )
+        return [StoredEvent(j, seq, kind, json.loads(body), at) for j, seq, kind, body, at in rows]
+
+    def artifacts(self, job: str) -> list[StoredFile]:
+        """What a finished job made, by name."""
+        rows = self._db.execute(
+            "SELECT name, size, sha256 FROM artifacts WHERE job = ? ORDER BY name", (job,)
+        )
+        return [StoredFile(*row) for row in rows]
+
+    def mark_fetched(self, job: str, name: str) -> None:
+        """The owner has this artifact on disk."""
+        with self._change():
+            self._db.execute("UPDATE artifacts SET fetched = 1 WHERE job = ? AND name = ?", (job, name))
+
+    def position(self, job: str) -> int:
+        """Queued jobs that will start before this one; 0 also where it does not wait."""
+        return self._value(
+            "SELECT count(*) FROM jobs AS a JOIN jobs AS b ON b.id = ? AND b.state = 'queued' "
+            "WHERE a.state = 'queued' AND (a.priority > b.priority "
+            "OR (a.priority = b.priority AND a.place < b.place))",
+            (job,),
+        )
+
+    def count(self, states: Sequence[JobState], owner: str | None = None) -> int:
+        """Jobs in these states."""
+        marks = ", ".join("?" * len(states))
+        query = f"SELECT count(*) FROM jobs WHERE state IN ({marks})"
+        if owner is None:
+            return self._value(query, tuple(states))
+        return self._value(f"{query} AND owner = ?", (*states, owner))
+
+    # ---- what workers do
+
+    def lease(self, worker: str, until: float, per_owner: int | None = None) -> Lease | None:
+        """The next queued job for `worker`, or None.
+
+        Args:
+            until: when the lease ends unless it is renewed, on the caller's monotonic clock.
+            per_owner: owners who already have this many jobs at work wait.
+        """
+        with self._change():
+            found = self._db.execute(
+                "SELECT id, owner, attempt, spec, blobs FROM jobs AS a WHERE state = 'queued' AND (SELECT "
+                "count(*) FROM jobs AS b WHERE b.owner = a.owner AND b.state IN ('leased', 'running')) < ? "
+                "ORDER BY priority DESC, place LIMIT 1",
+                (per_owner if per_owner is not None else 1 << 30,),
+            ).fetchone()
+            if found is None:
+                return None
+            job, owner, attempt, spec, blobs = found
+            self._db.execute(
+                "UPDATE jobs SET state = 'leased', attempt = ?, worker = ?, lease_until = ? WHERE id = ?",
+                (attempt + 1, worker, until, job),
+            )
+        return Lease(job, owner, attempt + 1, spec, tuple(json.loads(blobs)))
+
+    def start(self, job: str, attempt: int) -> bool:
+        """The worker has begun. Like all that follows: False where this attempt no longer holds the job."""
+        with self._change():
+            row = self._held(job, attempt)
+            if row is None or row.state != "leased":
+                return False
+            self._db.execute(
+                "UPDATE jobs SET state = 'running', started = coalesce(started, ?) WHERE id = ?",
+                (self._wall(), job),
+            )
+            self._tell(job, "started", {"attempt": attempt})
+        return True
+
+    def renew(self, job: str, attempt: int, until: float) -> bool:
+        """The worker lives: the lease is good for longer."""
+        changed = self._db.execute(
+            "UPDATE jobs SET lease_until = ? WHERE id = ? AND attempt = ? AND state IN ('leased', 'running')",
+            (until, job, attempt),
+        )
+        return changed.rowcount == 1
+
+    def note(self, job: str, attempt: int, kind: str, body: dict[str, Any]) -> bool:
+        """A durable event of a running job (a stage, a warning)."""
+        with self._change():
+            if self._held(job, attempt) is None:
+                return False
+            self._tell(job, kind, body)
+        return True
+
+    def publish(self, job: str, attempt: int, files: Sequence[StoredFile]) -> bool:
+        """The job is done and `files` are its results, all of them on disk. Once per job.
+
+        A job that was being cancelled ends cancelled: that is what its owner was told.
+        """
+        with self._change():
+            row = self._held(job, attempt)
+            if row is None:
+                return False
+            if row.cancelling:
+                self._end(row, "cancelled", {})
+                return False
+            self._db.executemany(
+                "INSERT INTO artifacts (job, name, attempt, size, sha256) VALUES (?, ?, ?, ?, ?)",
+                [(job, file.name, attempt, file.size, file.sha256) for file in files],
+            )
+            listed = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in files]
+            self._end(row, "done", {"artifacts": listed, "attempt": attempt})
+        return True
+
+    def fail(self, job: str, attempt: int, error: dict[str, Any]) -> bool:
+        """The job cannot be done; `error` says why (code, path, limit, got, ...)."""
+        with self._change():
+            row = self._held(job, attempt)
+            if row is None:
+                return False
+            self._end(row, "cancelled" if row.cancelling else "failed", {} if row.cancelling else error)
+        return True
+
+    def stopped(self, job: str, attempt: int) -> bool:
+        """The worker has let go of a job that was to be cancelled."""
+        with self._change():
+            row = self._held(job, attempt)
+            if row is None:
+                return False
+            self._end(row, "cancelled", {})
+        return True
+
+    def worker_lost(self, job: str, attempt: int, error: dict[str, Any]) -> JobState | None:
+        """The worker died under the job: back into the queue at its old place, or failed the third time.
+
+        Args:
+            error: what the job fails with, if it does.
+
+        Returns:
+            The state it is in now; None where this attempt no longer holds the job.
+        """
+        with self._change():
+            row = self._held(job, attempt)
+            if row is None:
+                return None
+            return self._requeue(row, counts=True, error=error)
+
+    def release(self, job: str, attempt: int) -> bool:
+        """Back into the queue through no fault of the job: the service is being stopped."""
+        with self._change():
+            row = self._held(job, attempt)
+            if row is None:
+                return False
+            self._requeue(row, counts=False, error={})
+        return True
+
+    def expired(self, now: float) -> list[tuple[str, int, str]]:
+        """(job, attempt, worker) of leases that ran out."""
+        rows = self._db.execute(
+            "SELECT id, attempt, worker FROM jobs WHERE state IN ('leased', 'running') AND lease_until < ?",
+            (now,),
+        )
+        return [tuple(row) for row in rows]
+
+    def recover(self, error: dict[str, Any]) -> list[str]:
+        """At start: jobs that were at work when the last gateway died go back into the queue.
+
+        That counts as a loss, since the job may be what brought the machine down.
+        """
+        with self._change():
+            rows = self.jobs(states=("leased", "running"))
+            for row in rows:
+                self._requeue(row, counts=True, error=error)
+        return [row.id for row in rows]
+
+    # ---- housekeeping
+
+    def finished_before(self, age_limit: float, fetched_limit: float) -> list[str]:
+        """Terminal jobs that ended before `age_limit`, or before `fetched_limit` with everything fetched."""
+        rows = self._db.execute(
+            "SELECT id FROM jobs WHERE state IN ('done', 'failed', 'cancelled') AND (finished < ? OR "
+            "(finished < ? AND NOT EXISTS (SELECT 1 FROM artifacts WHERE job = id AND NOT fetched)))",
+            (age_limit, fetched_limit),
+        )
+        return [job for (job,) in rows]
+
+    def forget(self, jobs: Sequence[str]) -> None:
+        """Delete jobs with their events and artifacts' rows."""
+        with self._change():
+            self._db.executemany("DELETE FROM jobs WHERE id = ?", [(job,) for job in jobs])
+
+    def blobs_in_use(self) -> set[str]:
+        """Hashes of the inputs that some job names."""
+        return {sha for (listed,) in self._db.execute("SELECT blobs FROM jobs") for sha in json.loads(listed)}
+
+    def backup(self, target: Path) -> None:
+        """A consistent copy, made while in use."""
+        part = target.with_name(target.name + ".part")
+        copy = sqlite3.connect(part)
+        try:
+            self._db.backup(copy)
+        finally:
+            copy.close()
+        part.replace(target)
+
+    # ---- inside a transaction
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """One transaction, flushed to disk when the block ends, undone when it raises."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _held(self, job: str, attempt: int) -> JobRow | None:
+        """The job, if `attempt` is the one at work on it."""
+        row = self._row(job)
+        return row if row and row.attempt == attempt and row.state in ("leased", "running") else None
+
+    def _requeue(self, row: JobRow, counts: bool, error: dict[str, Any]) -> JobState:
+        losses = self._value("SELECT losses FROM jobs WHERE id = ?", (row.id,)) + counts
+        if row.cancelling:
+            self._end(row, "cancelled", {})
+            return "cancelled"
+        if losses >= MAX_LOSSES:
+            self._end(row, "failed", error)
+            return "failed"
+        self._db.execute(
+            "UPDATE jobs SET state = 'queued', losses = ?, worker = NULL, lease_until = NULL WHERE id = ?",
+            (losses, row.id),
+        )
+        self._tell(row.id, "queued", {"attempt": row.attempt + 1, "losses": losses})
+        return "queued"
+
+    def _end(self, row: JobRow, state: JobState, body: dict[str, Any]) -> None:
+        self._db.execute(
+            "UPDATE jobs SET state = ?, worker = NULL, lease_until = NULL, finished = ?, error = ? "
+            "WHERE id = ? AND state = ?",
+            (state, self._wall(), json.dumps(body) if state == "failed" else None, row.id, row.state),
+        )
+        self._tell(row.id, state, body)
+
+    def _tell(self, job: str, kind: str, body: dict[str, Any]) -> None:
+        self._db.execute(
+            "INSERT INTO events (job, seq, kind, body, at) "
+            "SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ? FROM events WHERE job = ?",
+            (job, kind, json.dumps(body), self._wall(), job),
+        )
+
+    def _require(self, job: str) -> JobRow:
+        row = self._row(job)
+        assert row is not None
+        return row
+
+    def _row(self, job: str) -> JobRow | None:
+        row = self._db.execute(f"{_SELECT} WHERE id = ?", (job,)).fetchone()
+        return None if row is None else _job_row(row)
+
+    def _value(self, query: str, values: Sequence[Any] = ()) -> int:
+        return self._db.execute(query, values).fetchone()[0]
+
+
+_SELECT = (
+    "SELECT id, owner, state, attempt, cancelling, spec_sha, worker, error, created, started, finished, "
+    "(SELECT max(seq) FROM events WHERE job = id) FROM jobs"
+)
+
+
+def _job_row(row: Sequence[Any]) -> JobRow:
+    job, owner, state, attempt, cancelling, sha, worker, error, *times = row
+    told = None if error is None else json.loads(error)
+    return JobRow(job, owner, state, attempt, bool(cancelling), sha, worker, told, *times)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    remedy = "Restore jobs.backup.sqlite over it, or move it away to start with an empty queue"
+    try:
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        answer = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if answer == "ok" and version <= 1:
+            db.executescript(_SCHEMA)
+    except sqlite3.DatabaseError as error:
+        raise UserError("state", str(path), f"is damaged ({error})", remedy) from error
+    if answer != "ok":
+        raise UserError("state", str(path), f"is damaged ({answer})", remedy)
+    if version > 1:
+        raise UserError("state", str(path), "was written by a newer version", "Update this installation")
+    return db

@@ -27,6 +27,8 @@ class ProtocolError(Exception):
         problem: what is wrong, in words that follow the field ("is not finite").
         got: the value found, shortened for reading.
         limit: the bound that was passed.
+
+    `mid`, `t` and `job` are set by the codec where the message could be made out, so that it can be answered.
     """
 
     def __init__(self, code: str, path: str, problem: str, got: object = None, limit: object = None) -> None:
@@ -35,6 +37,7 @@ class ProtocolError(Exception):
         self.problem = problem
         self.got = None if got is None else short(got)
         self.limit = None if limit is None else short(limit)
+        self.mid = self.t = self.job = ""
         found = "" if self.got is None else f" = {self.got}"
         bound = "" if self.limit is None else f" (limit {self.limit})"
         super().__init__(f"{code} {path}{found}: {problem}{bound}")

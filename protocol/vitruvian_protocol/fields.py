@@ -97,8 +97,16 @@ def _rule(hint: Any) -> tuple[Any, bool]:
     return _BY_TYPE.get(hint, hint), False
 
 
+def is_id(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(_UUID, value) is not None
+
+
 def is_payload(rule: object) -> bool:
     return isinstance(rule, Payload)
+
+
+def _class_of(value: object) -> type:
+    return type(value)
 
 
 def to_plain(value: Any, path: str = "$") -> dict[str, Any]:
@@ -108,13 +116,13 @@ def to_plain(value: Any, path: str = "$") -> dict[str, Any]:
         ProtocolError: BAD_FIELD with the field's path.
     """
     plain: dict[str, Any] = {}
-    for name, (rule, optional) in rules_of(type(value)).items():
+    for name, (rule, optional) in rules_of(_class_of(value)).items():
         if not is_payload(rule):
             plain[name] = _checked(getattr(value, name), rule, optional, f"{path}.{name}", outward=True)
     return plain
 
 
-def from_plain(kind: type, plain: Any, path: str = "$", **payloads: Any) -> Any:
+def from_plain(kind: type, plain: Any, path: str = "$", payloads: Mapping[str, Any] | None = None) -> Any:
     """A dataclass from a map that came from outside. Unknown fields are ignored, so that they can be added.
 
     Raises:
@@ -123,7 +131,7 @@ def from_plain(kind: type, plain: Any, path: str = "$", **payloads: Any) -> Any:
     if not isinstance(plain, dict):
         raise ProtocolError("BAD_FIELD", path, "is not a map", type(plain).__name__)
     source = cast(dict[str, Any], plain)
-    values: dict[str, Any] = dict(payloads)
+    values: dict[str, Any] = dict(payloads or {})
     for field in dataclasses.fields(kind):
         rule, optional = rules_of(kind)[field.name]
         if is_payload(rule):

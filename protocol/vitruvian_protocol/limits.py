@@ -26,6 +26,8 @@ GRANT_BYTES = 1 * MIB
 """A receiver grants new credit once so much of the window was used up."""
 
 SCENE_BYTES = 256 * MIB
+SCENE_HEADER_BYTES = 512 * KIB
+"""Names of joints and cameras, and a prompt for each camera."""
 VERTICES = 2_000_000
 FACES = 4_000_000
 JOINTS = 1_024
@@ -45,7 +47,8 @@ PREVIEW_BYTES = 256 * KIB
 PREVIEW_SIDE = 512
 ARTIFACT_BYTES = 512 * MIB
 JOB_BYTES = 2 * GIB
-ARTIFACTS = 64
+ARTIFACTS = 96
+"""Files of one job: a view for each camera, and the rest."""
 QUEUED_PER_USER = 20
 RUNNING_PER_USER = 2
 QUEUED = 200

@@ -7,7 +7,7 @@ never written to after a scene is made.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,17 +102,3 @@ class Settings:
     """A name that the server's administrator has given to a prior; never a path."""
     reference: bool = True
     """Let every view look at the front close-up while it is painted."""
-
-
-_MESH = (("vertices", "f4"), ("faces", "i4"), ("corner_uvs", "f4"))
-_RIG = (
-    ("joint_parents", "i4"),
-    ("T_world_joint", "f4"),
-    ("T_rest_joint", "f4"),
-    ("rest_vertices", "f4"),
-    ("weight_joints", "i4"),
-    ("weights", "f4"),
-)
-_CAMERAS = (("T_world_cam", "f4"), ("K", "f4"), ("orthographic", "u1"))
-
-Array = NDArray[Any]

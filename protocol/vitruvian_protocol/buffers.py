@@ -1,0 +1,112 @@
+"""Arrays and bytes outside of headers: how they are described, and what is checked before any is made."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import limits
+from .errors import ProtocolError
+
+DTYPES = {"f4": "<f4", "i4": "<i4", "u1": "|u1", "f2": "<f2"}
+"""Types that may travel, all little-endian; nothing from outside is ever given to `np.dtype`."""
+_ITEMSIZE = {"f4": 4, "i4": 4, "u1": 1, "f2": 2}
+_DIMENSIONS = 4
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One checked entry of a header's `bufs`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+    crc32: int
+
+
+def describe(
+    name: str, data: memoryview, dtype: str = "u1", shape: tuple[int, ...] | None = None
+) -> dict[str, Any]:
+    """The entry of `bufs` for contiguous bytes; without `shape` they are one row of bytes."""
+    sides = [data.nbytes] if shape is None else list(shape)
+    return {"name": name, "dtype": dtype, "shape": sides, "nbytes": data.nbytes, "crc32": zlib.crc32(data)}
+
+
+def read_entries(plain: object, code: str, path: str, most: int, most_bytes: int) -> tuple[Buffer, ...]:
+    """The header's `bufs`, checked in Python's own integers, which do not overflow.
+
+    Args:
+        code: of the error that is raised.
+        most: entries allowed.
+        most_bytes: bytes of all of them together.
+
+    Raises:
+        ProtocolError: `code` with the entry's path.
+    """
+    if not isinstance(plain, list):
+        raise ProtocolError(code, path, "is not a list", type(plain).__name__)
+    entries = cast(list[Any], plain)
+    if len(entries) > most:
+        raise ProtocolError(code, path, "has too many buffers", len(entries), most)
+    buffers = tuple(_read_entry(entry, code, f"{path}[{i}]") for i, entry in enumerate(entries))
+    names = [buffer.name for buffer in buffers]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise ProtocolError(code, f"{path}[{i}].name", "appears twice", name)
+    total = sum(buffer.nbytes for buffer in buffers)
+    if total > most_bytes:
+        raise ProtocolError("TOO_LARGE", path, "has too many bytes", total, most_bytes)
+    return buffers
+
+
+def _read_entry(plain: object, code: str, path: str) -> Buffer:
+    if not isinstance(plain, dict):
+        raise ProtocolError(code, path, "is not a map", type(plain).__name__)
+    entry = cast(dict[str, Any], plain)
+    name, dtype, shape = entry.get("name"), entry.get("dtype"), entry.get("shape")
+    if not isinstance(name, str) or not 0 < len(name) <= 64:
+        raise ProtocolError(code, f"{path}.name", "is not a name", name)
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ProtocolError(code, f"{path}.dtype", "is not a type that may travel", dtype, ", ".join(DTYPES))
+    if not isinstance(shape, list) or len(cast(list[Any], shape)) > _DIMENSIONS:
+        problem = f"is not a list of up to {_DIMENSIONS} sides"
+        raise ProtocolError(code, f"{path}.shape", problem, cast(object, shape))
+    sides = tuple(
+        _whole(side, code, f"{path}.shape[{i}]", 2**31 - 1) for i, side in enumerate(cast(list[Any], shape))
+    )
+    nbytes = _whole(entry.get("nbytes"), code, f"{path}.nbytes", limits.SCENE_BYTES)
+    if math.prod(sides) * _ITEMSIZE[dtype] != nbytes:
+        wanted = math.prod(sides) * _ITEMSIZE[dtype]
+        raise ProtocolError(code, f"{path}.nbytes", f"is not the {wanted} that shape and type make", nbytes)
+    return Buffer(name, dtype, sides, nbytes, _whole(entry.get("crc32"), code, f"{path}.crc32", 2**32 - 1))
+
+
+def _whole(value: object, code: str, path: str, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ProtocolError(code, path, "is not a whole number", value)
+    if not 0 <= value <= high:
+        raise ProtocolError(code, path, "is out of range", value, f"0 to {high}")
+    return value
+
+
+def check_bytes(buffer: Buffer, data: memoryview, code: str, path: str) -> None:
+    """Raises `ProtocolError` unless `data` has the length and the checksum that `buffer` tells."""
+    if data.nbytes != buffer.nbytes:
+        raise ProtocolError(
+            code, f"{path}.nbytes", f"is not the {data.nbytes} bytes that came", buffer.nbytes
+        )
+    if zlib.crc32(data) != buffer.crc32:
+        raise ProtocolError(code, f"{path}.crc32", "does not match the bytes")
+
+
+def as_array(buffer: Buffer, data: memoryview) -> NDArray[Any]:
+    """A read-only view on bytes that `check_bytes` has passed; no copy."""
+    array: NDArray[Any] = np.frombuffer(data, dtype=DTYPES[buffer.dtype]).reshape(buffer.shape)
+    array.flags.writeable = False
+    return array

@@ -42,15 +42,16 @@ def test_the_body_ring_frames_the_body_exactly(pose: str, scale: float) -> None:
     assert min(float(body.min()), float(1 - body.max())) == pytest.approx(MARGIN, abs=1e-3)
 
 
-def test_upper_views_hold_the_crown_and_look_larger() -> None:
-    mesh = anny_body().mesh
+@pytest.mark.parametrize("pose", ["A", "walking", "seated"])
+def test_upper_views_hold_the_crown_and_look_larger(pose: str) -> None:
+    mesh = anny_body(pose=pose).mesh
     rig = default_rig(mesh, size=256)
     pixels, _ = project(mesh.vertices, rig)
     crown = int(mesh.vertices[:, 2].argmax())
     assert (pixels[8:, crown, 1] / 256 > MARGIN - 1e-3).all()
     assert (pixels[8:, crown, 1] / 256 < 0.2).all()
     area = rasterize(mesh, rig).mask.float().mean(dim=(1, 2))
-    assert (area[8:] > 1.5 * area[:8]).all()
+    assert (area[8:] > (1.5 if pose != "seated" else 1.0) * area[:8]).all()
 
 
 def test_azimuths_count_from_the_front_towards_the_bodys_left() -> None:

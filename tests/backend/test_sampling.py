@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -216,11 +216,11 @@ def test_known_latents_come_out_as_given() -> None:
     known = torch.randn(SHAPE)
     mask = torch.zeros(SHAPE[0], 1, 4, 4)
     mask[..., :2] = 1.0
-    run: Callable[[Denoiser], Tensor] = lambda denoise: sample(  # noqa: E731
-        denoise,
-        torch.randn(SHAPE, generator=torch.Generator().manual_seed(5)),
-        make_scheduler(CONFIGS["zero_snr"], "dpm++", 8),
-    )
+
+    def run(denoise: Denoiser) -> Tensor:
+        noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(5))
+        return sample(denoise, noise, make_scheduler(CONFIGS["zero_snr"], "dpm++", 8))
+
     result, free = run(with_known(gaussian_denoiser, known, mask)), run(gaussian_denoiser)
     torch.testing.assert_close(result[..., :2], known[..., :2], atol=1e-5, rtol=0)
     torch.testing.assert_close(result[..., 2:], free[..., 2:])

@@ -8,7 +8,6 @@ from vitruvian.core.errors import UserError
 
 HUB_PRIORS: dict[str, str] = {
     "sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    "sdxl": "stabilityai/stable-diffusion-xl-base-1.0",
 }
 SD15_CONTROLNETS: dict[str, str] = {
     "depth": "lllyasviel/control_v11f1p_sd15_depth",

@@ -42,10 +42,13 @@ def default_rig(mesh: Mesh, size: int = 256, views_per_ring: int = 8) -> CameraR
     centre, height = (low + high) / 2, float(high[2] - low[2])
     body = _ring(mesh, centre, azimuths, BODY_ELEVATION, None, size, "body")
     target = centre + torch.tensor([0.0, 0.0, UPPER_RAISE / REFERENCE_HEIGHT * height])
-    # The head and trunk, near the body's axis: only their tops must stay inside a close-up.
-    points = mesh.vertices.detach().cpu()
-    trunk = points[(points[:, :2] - centre[:2]).norm(dim=1) < 0.12 * height]
-    tops = trunk[trunk[:, 2] > target[2]]
+    above = mesh.vertices.detach().cpu()
+    above = above[above[:, 2] > target[2]]
+    if len(above):
+        # Somebody who sits has head and trunk behind the middle of the whole body.
+        target[:2] = above[:, :2].median(dim=0).values
+    # Near the trunk's axis: of hands held high and spread arms nothing need stay inside a close-up.
+    tops = above[(above[:, :2] - target[:2]).norm(dim=1) < 0.12 * height]
     distance = UPPER_DISTANCE / REFERENCE_HEIGHT * height
     if len(tops):
         distance = max(distance, fitting_distance(tops, target, azimuths, UPPER_ELEVATION))

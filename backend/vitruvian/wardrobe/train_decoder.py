@@ -14,17 +14,16 @@ from torch import Tensor
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.mini_model import MiniShape, load_vae, save_part
 from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
-from vitruvian.wardrobe.dataset import random_crops
 from vitruvian.wardrobe.train_vae import (
     CROP,
     CROPS,
     LATENT_NOISE,
-    PicturePool,
     compare,
-    require_pictures,
+    picture_batches,
+    picture_pools,
     weighted_errors,
 )  # fmt: skip
-from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, shares_on, train
+from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, train
 
 
 def train_decoder(
@@ -37,7 +36,7 @@ def train_decoder(
     seed: int = 0,
     crops: int = CROPS,
     crop: int = CROP,
-    rhythm: Rhythm = Rhythm(sheet=150.0),  # noqa: B008
+    rhythm: Rhythm = Rhythm(sheet=150.0),
 ) -> Progress:
     """Go on with the decoder of `OUT/prior/vae`; its encoder is left as it is, to the byte.
 
@@ -51,19 +50,11 @@ def train_decoder(
     vae.to(place, memory_format=torch.channels_last).train()
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
-    pool, held_out = PicturePool(out / "data"), PicturePool(out / "data-validation", limit=256)
-    require_pictures(pool)
-    require_pictures(held_out)
-    whole = max(1, crops * crop**2 // shape.image_size**2)
-    shares = shares_on(place, whole)
+    pool, held_out = picture_pools(out)
+    batches = picture_batches(pool, shape.image_size, crops, crop, place)
 
     def loss(rng: np.random.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
-        if step % 2 and crop < shape.image_size:
-            pairs = list(random_crops(*pool.sample(rng, max(1, crops // shares)), crop, rng))
-            images, masks = torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
-        else:
-            images, masks = pool.sample(rng, max(1, whole // shares))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        images, masks, generator = batches(rng, step)
         return decoder_loss(vae, images.to(place), masks.to(place), generator)
 
     def export(averages: Mapping[str, MovingAverage], progress: Progress) -> None:
@@ -75,7 +66,7 @@ def train_decoder(
     task = Task(
         "decoder", {"vae": vae}, 4e-4, loss, export, sheet,
         decay=0.998, weight_decay=1e-5, warm_up_steps=100, seed=seed,
-        refresh=lambda: pool.refresh(most=4), shares=shares,
+        refresh=lambda: pool.refresh(most=4), shares=batches.shares,
     )  # fmt: skip
     return train(task, out, budget, log, resume, rhythm)
 

@@ -56,7 +56,7 @@ def train_diffusion(
     batch: int = 16,
     generations: int = 0,
     enough: int = 512,
-    rhythm: Rhythm = Rhythm(sheet=480.0),  # noqa: B008
+    rhythm: Rhythm = Rhythm(sheet=480.0),
     start: Path | None = None,
 ) -> Progress:
     """Teach `OUT/prior/{unet,controlnet_depth,controlnet_normal,text_encoder}`.

@@ -42,7 +42,7 @@ def train_prior(
     subjects: int = 700,
     seed: int = 0,
     workers: int = 2,
-    shape: MiniShape = MiniShape(),  # noqa: B008
+    shape: MiniShape = MiniShape(),
     start_from: Path | None = None,
 ) -> Path:
     """Train a prior from nothing but seeds, or go on with one; returns its folder, `OUT/prior`.

@@ -142,7 +142,7 @@ def train_text(
     seed: int = 0,
     captions: int = 24_000,
     batch: int = 64,
-    rhythm: Rhythm = Rhythm(),  # noqa: B008
+    rhythm: Rhythm = Rhythm(),
 ) -> Progress:
     """Make `OUT/prior/tokenizer` (unless resuming one) and teach `OUT/prior/text_encoder`."""
     told = sample_captions(captions, seed)

@@ -8,6 +8,7 @@ GroupNorm's statistics are of the whole input and whole pictures are what it mee
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,50 @@ class PicturePool:
         return torch.stack([self.images[i] for i in rows]), torch.stack([self.masks[i] for i in rows])
 
 
-def require_pictures(pool: PicturePool) -> None:
-    """Raises: UserError: nothing has been painted yet."""
-    if pool.refresh() == 0:
-        raise UserError(
-            "data", str(pool.folder), "holds no painted pictures", "Run train-prior --part data first"
-        )
+def picture_pools(out: Path) -> tuple[PicturePool, PicturePool]:
+    """The pictures to learn from, and those to be judged by.
+
+    Raises:
+        UserError: nothing has been painted yet.
+    """
+    pools = PicturePool(out / "data"), PicturePool(out / "data-validation", limit=256)
+    for pool in pools:
+        if pool.refresh() == 0:
+            raise UserError(
+                "data", str(pool.folder), "holds no painted pictures", "Run train-prior --part data first"
+            )
+    return pools
+
+
+@dataclass(frozen=True)
+class PictureBatches:
+    """Crops and whole pictures in turn, as many pixels of either."""
+
+    pool: PicturePool
+    crops: int
+    crop: int
+    whole: int
+    shares: int
+
+    def __call__(
+        self, rng: np.random.Generator, step: int
+    ) -> tuple[UInt8[Tensor, "N 3 h w"], Bool[Tensor, "N h w"], torch.Generator]:
+        """Pictures, silhouettes, and a generator for the noise that goes with them."""
+        if step % 2 and self.crops:
+            sampled = self.pool.sample(rng, max(1, self.crops // self.shares))
+            pairs = list(random_crops(*sampled, self.crop, rng))
+            images, masks = torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+        else:
+            images, masks = self.pool.sample(rng, max(1, self.whole // self.shares))
+        return images, masks, torch.Generator().manual_seed(int(rng.integers(2**62)))
+
+
+def picture_batches(
+    pool: PicturePool, image_size: int, crops: int, crop: int, place: torch.device
+) -> PictureBatches:
+    """Batches for one share of the work on `place`."""
+    whole = max(1, crops * crop**2 // image_size**2)
+    return PictureBatches(pool, crops if crop < image_size else 0, crop, whole, shares_on(place, whole))
 
 
 def train_vae(
@@ -91,7 +130,7 @@ def train_vae(
     seed: int = 0,
     crops: int = CROPS,
     crop: int = CROP,
-    rhythm: Rhythm = Rhythm(sheet=150.0),  # noqa: B008
+    rhythm: Rhythm = Rhythm(sheet=150.0),
 ) -> Progress:
     """Teach `OUT/prior/vae` on `OUT/data/painted`, look at `OUT/data-validation/painted`."""
     torch.manual_seed(seed)
@@ -99,19 +138,11 @@ def train_vae(
     vae: Any = build_vae(shape)
     start_from_colours(vae)
     vae = vae.to(place, memory_format=torch.channels_last)
-    pool, held_out = PicturePool(out / "data"), PicturePool(out / "data-validation", limit=256)
-    require_pictures(pool)
-    require_pictures(held_out)
-    whole = max(1, crops * crop**2 // shape.image_size**2)
-    shares = shares_on(place, whole)
+    pool, held_out = picture_pools(out)
+    batches = picture_batches(pool, shape.image_size, crops, crop, place)
 
     def loss(rng: np.random.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
-        if step % 2 and crop < shape.image_size:
-            pairs = list(random_crops(*pool.sample(rng, max(1, crops // shares)), crop, rng))
-            images, masks = torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
-        else:
-            images, masks = pool.sample(rng, max(1, whole // shares))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        images, masks, generator = batches(rng, step)
         return autoencoder_loss(vae, images.to(place), masks.to(place), generator)
 
     def export(averages: Mapping[str, MovingAverage], progress: Progress) -> None:
@@ -126,7 +157,7 @@ def train_vae(
     task = Task(
         "vae", {"vae": vae}, 8e-4, loss, export, sheet,
         decay=0.998, weight_decay=1e-5, warm_up_steps=100, seed=seed,
-        refresh=lambda: pool.refresh(most=4), shares=shares,
+        refresh=lambda: pool.refresh(most=4), shares=batches.shares,
     )  # fmt: skip
     return train(task, out, budget, log, resume, rhythm)
 

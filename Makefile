@@ -1,6 +1,8 @@
 # Each target sets up what it needs on a fresh clone, then runs. A second call is quick: the stamps say what is there.
 #   make demo      a textured human in out/demo
 #   make test      the tests (with what they need of Blender and of the glTF validator)
+#   make addon     the Blender extension in dist/, validated by Blender's own tool, and a repository to host it
+#   make window    the tests in a real Blender window on a virtual screen (apt packages; as root on Debian or Ubuntu)
 #   make bench     speed and memory of each stage
 # Another Python, or another build of torch (a CUDA card, Kaolin): make demo PYTHON=/path/python3.11 TORCH="torch==2.12.1"
 
@@ -12,7 +14,7 @@ BIN := $(VENV)/bin
 
 PROMPT := a woman with short black hair in a red striped shirt, blue jeans and white sneakers
 
-.PHONY: demo test bench setup setup-dev clean
+.PHONY: demo test addon window bench setup setup-dev clean
 
 demo: setup
 	HF_HUB_OFFLINE=1 $(BIN)/vitruvian generate "$(PROMPT)" --out out/demo
@@ -20,13 +22,22 @@ demo: setup
 test: setup-dev
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
+addon:
+	@PYTHON="$(PYTHON)" scripts/setup_blender_env.sh 4.5
+	$(PYTHON) build_addon.py --check --repository
+
+window: setup-dev
+	@scripts/setup_blender_window.sh
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m window tests/window $(PYTEST_ARGS)
+
 bench: setup
 	HF_HUB_OFFLINE=1 $(BIN)/vitruvian bench
 
 setup: $(VENV)/.run-ready
 
 setup-dev: $(VENV)/.dev-ready node_modules/.ready
-	@PYTHON="$(PYTHON)" scripts/setup_blender_env.sh
+	@PYTHON="$(PYTHON)" scripts/setup_blender_env.sh 4.5
+	@scripts/setup_blender_env.sh 5.2
 
 $(VENV)/.run-ready: pyproject.toml scripts/setup_venv.sh
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" scripts/setup_venv.sh $(VENV)
@@ -41,4 +52,4 @@ node_modules/.ready: scripts/setup_gltf_validator.sh
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-blender node_modules
+	rm -rf $(VENV) .venv-blender .venv-blender-5.2 node_modules dist

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Vitruvian for Blender: textures a body from a sentence. This file registers; the modules beside it do."""
+
+bl_info = {
+    "name": "Vitruvian",
+    "author": "The Vitruvian project",
+    "version": (0, 1, 0),
+    "blender": (3, 4, 0),
+    "location": "3D Viewport > Sidebar > Vitruvian",
+    "description": "Give a body mesh a skin, clothes and hair from a sentence",
+    "category": "Material",
+}
+
+import bpy
+
+from . import (
+    batch_command,
+    handlers,
+    operators_backend,
+    operators_batch,
+    operators_job,
+    operators_scene,
+    overlay,
+    panels,
+    preferences,
+    previews,
+    properties,
+    pump,
+    runtime,
+)
+
+_CLASSES = (
+    *operators_scene.CLASSES,
+    *operators_job.CLASSES,
+    *operators_backend.CLASSES,
+    *operators_batch.CLASSES,
+    *panels.CLASSES,
+)
+
+
+def register() -> None:
+    properties.register()
+    preferences.register()
+    for kind in _CLASSES:
+        bpy.utils.register_class(kind)
+    previews.register()
+    handlers.register()
+    batch_command.register()
+    pump.wake()
+
+
+def unregister() -> None:
+    pump.stop()
+    batch_command.unregister()
+    handlers.unregister()
+    overlay.clear()
+    runtime.close()
+    previews.unregister()
+    for kind in reversed(_CLASSES):
+        bpy.utils.unregister_class(kind)
+    preferences.unregister()
+    properties.unregister()

@@ -1,0 +1,99 @@
+"""Which object is meant, and how it is found again after renames, undo, saving and loading."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import bpy
+
+from . import compat, runtime
+from .jobs import Job, Target
+from .problems import Problem
+from .scene_export import Snapshot
+
+
+def chosen_body(context: bpy.types.Context) -> bpy.types.Object | None:
+    """The body that the panel is about: the one picked, else the active mesh."""
+    settings = context.scene.vitruvian
+    if settings.body is not None and settings.body.name in context.scene.objects:
+        return settings.body
+    active = context.view_layer.objects.active
+    return active if active is not None and active.type == "MESH" else None
+
+
+def need_body(context: bpy.types.Context) -> bpy.types.Object:
+    """The chosen body.
+
+    Raises:
+        Problem: none is chosen, or it belongs to another file.
+    """
+    body = chosen_body(context)
+    if body is None:
+        raise Problem("BAD_SCENE:EMPTY", "No body is chosen", "Select a mesh, or add the free body")
+    if body.library is not None or body.data.library is not None:
+        raise Problem(
+            "LINKED",
+            f'"{body.name}" is linked from another file and cannot get a material here',
+            "Make it local or a library override (Object > Relations)",
+        )
+    return body
+
+
+def file_id() -> str:
+    """The open file's number; "" before its first job."""
+    return next((scene.vitruvian.file_id for scene in bpy.data.scenes if scene.vitruvian.file_id), "")
+
+
+def target_of(body: bpy.types.Object, snapshot: Snapshot) -> Target:
+    """Give body and file their numbers, where they have none, and write down whose result it will be."""
+    identity = ensure_file_id()
+    uid = body.vitruvian.uid
+    if not uid or _is_copy(body, uid):
+        body.vitruvian.uid = uid = str(uuid.uuid4())
+    name = Path(bpy.data.filepath).name or "unsaved file"
+    return Target(identity, name, uid, body.name, snapshot.uv_map, snapshot.layout_sha256)
+
+
+def remember(job: Job, body: bpy.types.Object) -> None:
+    """What finds the body even if undo takes its number away again."""
+    job.session_uid, job.epoch = compat.session_uid(body), runtime.epoch
+
+
+def find_body(job: Job) -> bpy.types.Object | None:
+    """The job's body in the open file; None when it was deleted or the job belongs to another file."""
+    twins = [item for item in bpy.data.objects if item.vitruvian.uid == job.target.object_uid]
+    twins = [item for item in twins if item.type == "MESH"]
+    if twins and job.target.file_id == file_id():
+        named = [item for item in twins if item.name == job.target.object_name]
+        return (named or twins)[0]
+    if job.session_uid and job.epoch == runtime.epoch:
+        same = (item for item in bpy.data.objects if compat.session_uid(item) == job.session_uid)
+        return next((item for item in same if item.type == "MESH"), None)
+    return None
+
+
+def is_worn(job: Job) -> bool:
+    """Whether the job's body shows this job's result now."""
+    body = find_body(job)
+    return body is not None and body.vitruvian.job == job.id
+
+
+def _is_copy(body: bpy.types.Object, uid: str) -> bool:
+    """Whether another object has the same number with a better claim to it (a duplicate takes it along)."""
+    twins = [item for item in bpy.data.objects if item.vitruvian.uid == uid and item != body]
+    if not twins:
+        return False
+    owners = {
+        job.target.object_name for job in runtime.session().jobs.values() if job.target.object_uid == uid
+    }
+    return body.name not in owners or any(item.name in owners for item in twins)
+
+
+def ensure_file_id() -> str:
+    """The open file's number, given to it now where it has none."""
+    identity = file_id() or str(uuid.uuid4())
+    for scene in bpy.data.scenes:
+        if scene.vitruvian.file_id != identity:
+            scene.vitruvian.file_id = identity
+    return identity

@@ -1,0 +1,69 @@
+"""What the add-on does when files are loaded, undone, or Blender quits. Nothing here changes the file's data."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from . import overlay, pump, repair, runtime
+
+
+@persistent
+def _before_load(*_: Any) -> None:
+    """Forget everything about the file that is going; jobs and connection go on."""
+    runtime.epoch += 1
+    overlay.clear()
+    repair.forget()
+
+
+@persistent
+def _after_load(*_: Any) -> None:
+    """A file is open: the beat goes on (a result for it may be waiting)."""
+    repair.forget()
+    pump.wake()
+
+
+@persistent
+def _after_undo(*_: Any) -> None:
+    repair.forget()
+
+
+@persistent
+def _before_exit(*_: Any) -> None:
+    _close()
+
+
+def _close() -> None:
+    pump.stop()
+    overlay.clear()
+    runtime.close()
+
+
+_HANDLERS: dict[str, Callable[..., None]] = {
+    "load_pre": _before_load,
+    "load_post": _after_load,
+    "load_post_fail": _after_load,
+    "undo_post": _after_undo,
+    "redo_post": _after_undo,
+    "exit_pre": _before_exit,
+}
+"""`load_post_fail` and `exit_pre` are missing in older versions."""
+
+
+def register() -> None:
+    for name, handler in _HANDLERS.items():
+        if hasattr(bpy.app.handlers, name):
+            getattr(bpy.app.handlers, name).append(handler)
+    atexit.register(_close)
+
+
+def unregister() -> None:
+    atexit.unregister(_close)
+    for name, handler in _HANDLERS.items():
+        handlers = getattr(bpy.app.handlers, name, [])
+        if handler in handlers:
+            handlers.remove(handler)

@@ -1,0 +1,191 @@
+"""The batch panel and its buttons."""
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from . import batch, batch_scene, bodies, pump, runtime
+from .operators_scene import refuse
+from .problems import Problem
+
+
+def _add_line(
+    context: bpy.types.Context, body: bpy.types.Object, prompt: str = "", seed: int | None = None
+) -> None:
+    settings = context.scene.vitruvian
+    line = next((line for line in settings.batch if line.body == body), None)
+    if line is None:
+        line = settings.batch.add()
+        line.body, line.seed = body, settings.seed
+    line.prompt = prompt or line.prompt or settings.prompt
+    if seed is not None:
+        line.seed = seed
+
+
+class VITRUVIAN_OT_batch_add(bpy.types.Operator):
+    """Add the selected meshes, or all of a collection, each with the prompt above until you change it"""
+
+    bl_idname = "vitruvian.batch_add"
+    bl_label = "Add Selected"
+    bl_options = {"REGISTER", "UNDO"}
+
+    whole_collection: BoolProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        settings = context.scene.vitruvian
+        if self.whole_collection:
+            found = settings.batch_collection.all_objects if settings.batch_collection else ()
+        else:
+            found = context.selected_objects
+        meshes = [item for item in found if item.type == "MESH"]
+        for body in meshes:
+            _add_line(context, body)
+        self.report({"INFO"} if meshes else {"WARNING"}, f"{len(meshes)} bodies")
+        return {"FINISHED"} if meshes else {"CANCELLED"}
+
+
+class VITRUVIAN_OT_batch_csv(bpy.types.Operator):
+    """Read bodies and prompts from a CSV with the columns body, prompt and, if you like, seed"""
+
+    bl_idname = "vitruvian.batch_csv"
+    bl_label = "Load CSV"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: StringProperty(subtype="FILE_PATH")
+    filter_glob: StringProperty(default="*.csv", options={"HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, _: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            text = Path(bpy.path.abspath(self.filepath)).read_text(encoding="utf-8")
+            items = batch.read_csv(text, context.scene.vitruvian.prompt)
+            missing = [i.body for i in items if getattr(bpy.data.objects.get(i.body), "type", "") != "MESH"]
+            if missing:
+                raise Problem(
+                    "CSV", f"No mesh is called {', '.join(missing[:3])}", "Use the names in the outliner"
+                )
+        except (OSError, UnicodeDecodeError) as error:
+            return refuse(
+                self, Problem("CSV", f"The CSV cannot be read: {error}", "Choose a UTF-8 text file")
+            )
+        except Problem as problem:
+            return refuse(self, problem)
+        for item in items:
+            _add_line(context, bpy.data.objects[item.body], item.prompt, item.seed)
+        return {"FINISHED"}
+
+
+class VITRUVIAN_OT_batch_remove(bpy.types.Operator):
+    """Remove the chosen line, or all"""
+
+    bl_idname = "vitruvian.batch_remove"
+    bl_label = "Remove"
+    bl_options = {"REGISTER", "UNDO"}
+
+    everything: BoolProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        settings = context.scene.vitruvian
+        if self.everything:
+            settings.batch.clear()
+        else:
+            settings.batch.remove(settings.batch_index)
+            settings.batch_index = max(0, settings.batch_index - 1)
+        return {"FINISHED"}
+
+
+class VITRUVIAN_OT_batch_start(bpy.types.Operator):
+    """Send all bodies of the list one after the other; what is done already is not done again"""
+
+    bl_idname = "vitruvian.batch_start"
+    bl_label = "Start Batch"
+
+    retry_failed: BoolProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            batch_scene.start(context.scene.vitruvian, self.retry_failed)
+        except Problem as problem:
+            runtime.session().error = problem.told
+            return refuse(self, problem)
+        except OSError as error:
+            return refuse(
+                self, Problem("DISK", f"The queue cannot be saved: {error}", "Make room on the disk")
+            )
+        pump.wake()
+        return {"FINISHED"}
+
+
+class VITRUVIAN_OT_batch_cancel(bpy.types.Operator):
+    """Stop the batch; what is done stays"""
+
+    bl_idname = "vitruvian.batch_cancel"
+    bl_label = "Stop Batch"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        batch_scene.cancel()
+        pump.wake()
+        return {"FINISHED"}
+
+
+class VITRUVIAN_UL_batch(bpy.types.UIList):
+    """Body, prompt, seed and state of each line."""
+
+    def draw_item(self, context, layout, data, item, icon, active_data, active_property, index=0, flag=0):
+        row = layout.row(align=True)
+        row.prop(item, "body", text="")
+        row.prop(item, "prompt", text="", emboss=False)
+        queue = batch_scene.current()
+        entry = (
+            next((i for i in queue.items if item.body and i.body == item.body.name), None) if queue else None
+        )
+        if entry is not None:
+            row.label(text=batch.status_of(entry, runtime.session()))
+        else:
+            row.prop(item, "seed", text="")
+
+
+class VITRUVIAN_PT_batch(bpy.types.Panel):
+    bl_label = "Batch"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Vitruvian"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.vitruvian
+        layout.template_list("VITRUVIAN_UL_batch", "", settings, "batch", settings, "batch_index", rows=3)
+        row = layout.row(align=True)
+        row.operator("vitruvian.batch_add", icon="ADD")
+        row.operator("vitruvian.batch_csv", icon="FILE")
+        row.operator("vitruvian.batch_remove", text="", icon="REMOVE")
+        row.operator("vitruvian.batch_remove", text="", icon="TRASH").everything = True
+        row = layout.row(align=True)
+        row.prop(settings, "batch_collection", text="")
+        row.operator("vitruvian.batch_add", text="Add All").whole_collection = True
+        queue = batch_scene.current()
+        if queue is not None:
+            counts = ", ".join(f"{number} {state}" for state, number in sorted(queue.counts().items()))
+            layout.label(text=counts)
+            layout.operator("vitruvian.batch_cancel", icon="X")
+            return
+        row = layout.row(align=True)
+        row.operator("vitruvian.batch_start", icon="PLAY")
+        row.operator("vitruvian.batch_start", text="Retry Failed").retry_failed = True
+        if bodies.file_id() and settings.batch and batch_scene.queue_path().exists():
+            layout.label(text="What was done before stays done", icon="INFO")
+
+
+CLASSES = (
+    VITRUVIAN_OT_batch_add,
+    VITRUVIAN_OT_batch_csv,
+    VITRUVIAN_OT_batch_remove,
+    VITRUVIAN_OT_batch_start,
+    VITRUVIAN_OT_batch_cancel,
+    VITRUVIAN_UL_batch,
+    VITRUVIAN_PT_batch,
+)

@@ -1,0 +1,223 @@
+"""Buttons that prepare the scene: body, cameras, repairs, seed. Each gathers inputs and calls one function."""
+
+import random
+
+import bpy
+from bpy.props import StringProperty
+
+from . import bodies, body_build, camera_rig, overlay, repair, result_import
+from .problems import Problem
+from .proxy import PHENOTYPES
+
+
+def refuse(operator: bpy.types.Operator, problem: Problem) -> set[str]:
+    """Tell the artist and change nothing."""
+    operator.report({"ERROR"}, str(problem))
+    return {"CANCELLED"}
+
+
+def _in_object_mode(context: bpy.types.Context) -> bool:
+    return context.mode == "OBJECT"
+
+
+class VITRUVIAN_OT_add_proxy(bpy.types.Operator):
+    """Add the free body with the phenotype and pose chosen below, rigged and with UVs"""
+
+    bl_idname = "vitruvian.add_proxy"
+    bl_label = "Add Body"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not _in_object_mode(context):
+            cls.poll_message_set("Leave edit, pose or paint mode first")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        settings = context.scene.vitruvian
+        phenotype = {name: getattr(settings, name) for name in PHENOTYPES}
+        settings.body = body_build.add_proxy(phenotype, settings.proxy_pose)
+        return {"FINISHED"}
+
+
+class VITRUVIAN_OT_use_active(bpy.types.Operator):
+    """Make the active mesh the body"""
+
+    bl_idname = "vitruvian.use_active"
+    bl_label = "Use Active"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        active = context.view_layer.objects.active
+        return active is not None and active.type == "MESH"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.scene.vitruvian.body = context.view_layer.objects.active
+        return {"FINISHED"}
+
+
+class VITRUVIAN_OT_add_rig(bpy.types.Operator):
+    """Place a ring of cameras around the body and one around its upper body; an earlier rig is replaced"""
+
+    bl_idname = "vitruvian.add_rig"
+    bl_label = "Add Camera Rig"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bodies.chosen_body(context) is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            body = bodies.need_body(context)
+            collection = camera_rig.add_rig(body, context.scene.vitruvian)
+        except Problem as problem:
+            return refuse(self, problem)
+        self.report({"INFO"}, f"{len(collection.objects)} cameras around {body.name}")
+        return {"FINISHED"}
+
+
+class VITRUVIAN_OT_preview_coverage(bpy.types.Operator):
+    """Show with dots which parts of the body no camera sees (red), one sees (yellow), or more (green)"""
+
+    bl_idname = "vitruvian.preview_coverage"
+    bl_label = "Preview Coverage"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        settings = context.scene.vitruvian
+        if overlay.coverage_is_shown():
+            overlay.hide_coverage()
+            settings.coverage_text = ""
+            return {"FINISHED"}
+        try:
+            coverage = camera_rig.measure_coverage(bodies.need_body(context), settings)
+        except Problem as problem:
+            return refuse(self, problem)
+        overlay.show_coverage(coverage)
+        settings.coverage_text = (
+            f"{coverage.seen:.0%} of the surface is seen, {coverage.seen_twice:.0%} by two or more"
+        )
+        self.report({"INFO"}, settings.coverage_text)
+        return {"FINISHED"}
+
+
+class VITRUVIAN_OT_roll_seed(bpy.types.Operator):
+    """Another seed, another person for the same words"""
+
+    bl_idname = "vitruvian.roll_seed"
+    bl_label = "Roll Seed"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.scene.vitruvian.seed = random.randrange(2**31)
+        return {"FINISHED"}
+
+
+class _Repair:
+    """What the repair buttons share: they need object mode and a body."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _in_object_mode(context) and bodies.chosen_body(context) is not None
+
+    def repaired(self, body: bpy.types.Object, context: bpy.types.Context) -> str:
+        raise NotImplementedError
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            told = self.repaired(bodies.need_body(context), context)
+        except Problem as problem:
+            return refuse(self, problem)  # pyright: ignore[reportArgumentType]
+        self.report({"INFO"}, told)  # pyright: ignore[reportAttributeAccessIssue]
+        return {"FINISHED"}
+
+
+class VITRUVIAN_OT_repair_uv(_Repair, bpy.types.Operator):
+    """Unwrap the body into a new UV map; the existing ones stay"""
+
+    bl_idname = "vitruvian.repair_uv"
+    bl_label = "Unwrap into a New UV Map"
+
+    def repaired(self, body: bpy.types.Object, context: bpy.types.Context) -> str:
+        name = repair.new_uv_map(body)
+        context.scene.vitruvian.uv_map = name
+        return f'The new UV map "{name}" is used from now on'
+
+
+class VITRUVIAN_OT_repair_scale(_Repair, bpy.types.Operator):
+    """Apply the body's scale"""
+
+    bl_idname = "vitruvian.repair_scale"
+    bl_label = "Apply the Scale"
+
+    def repaired(self, body: bpy.types.Object, context: bpy.types.Context) -> str:
+        repair.apply_scale(body)
+        return f"The scale of {body.name} is applied"
+
+
+class VITRUVIAN_OT_repair_mesh(_Repair, bpy.types.Operator):
+    """Remove invalid positions, loose vertices and faces without area; vertex order of what stays is kept"""
+
+    bl_idname = "vitruvian.repair_mesh"
+    bl_label = "Clean the Mesh"
+
+    def repaired(self, body: bpy.types.Object, context: bpy.types.Context) -> str:
+        return repair.clean(body)
+
+
+class VITRUVIAN_OT_take_off(bpy.types.Operator):
+    """Give the body the materials that it had before its first result"""
+
+    bl_idname = "vitruvian.take_off"
+    bl_label = "Restore Materials"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        body = bodies.chosen_body(context)
+        return body is not None and bool(body.vitruvian.job)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            result_import.take_off(bodies.need_body(context))
+        except Problem as problem:
+            return refuse(self, problem)
+        return {"FINISHED"}
+
+
+class VITRUVIAN_OT_select_camera(bpy.types.Operator):
+    """Look through this camera"""
+
+    bl_idname = "vitruvian.select_camera"
+    bl_label = "Look Through"
+    bl_options = {"REGISTER", "UNDO"}
+
+    name: StringProperty()
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        camera = context.scene.objects.get(self.name)
+        if camera is None or camera.type != "CAMERA":
+            return {"CANCELLED"}
+        context.scene.camera = camera
+        for area in context.screen.areas if context.screen else ():
+            if area.type == "VIEW_3D":
+                area.spaces.active.region_3d.view_perspective = "CAMERA"
+        return {"FINISHED"}
+
+
+CLASSES = (
+    VITRUVIAN_OT_add_proxy,
+    VITRUVIAN_OT_use_active,
+    VITRUVIAN_OT_add_rig,
+    VITRUVIAN_OT_preview_coverage,
+    VITRUVIAN_OT_roll_seed,
+    VITRUVIAN_OT_repair_uv,
+    VITRUVIAN_OT_repair_scale,
+    VITRUVIAN_OT_repair_mesh,
+    VITRUVIAN_OT_take_off,
+    VITRUVIAN_OT_select_camera,
+)

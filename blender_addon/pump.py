@@ -1,0 +1,156 @@
+"""The heartbeat: one persistent timer, no thread. Each beat does a little, within a budget, and never raises."""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+import bpy
+
+from . import bodies, compat, overlay, previews, runtime
+from .jobs import Job
+from .session import Change
+
+BUDGET_S = 0.008
+BUSY_S, IDLE_S = 0.05, 1.0
+longest_ms = 0.0
+longest_what = "nothing yet"
+"""The longest beat since Blender started, and what it did: a figure for reports."""
+_backend_looked = 0.0
+_backend_state = "stopped"
+
+
+def backend_state() -> str:
+    """The local backend's state as of the last second; cheap enough for a panel."""
+    return _backend_state
+
+
+def tick() -> float:
+    """One beat; returns seconds until the next. Never raises: an exception would end a timer for good."""
+    global longest_ms, longest_what
+    began = time.perf_counter()
+    what = "events"
+    try:
+        what = _beat()
+    except Exception:
+        traceback.print_exc()
+    took = (time.perf_counter() - began) * 1000
+    if took > longest_ms:
+        longest_ms, longest_what = took, what
+    return BUSY_S if _is_busy() else IDLE_S
+
+
+def _is_busy() -> bool:
+    session = runtime.session()
+    if session.connection in ("connecting", "lost") or session.busy:
+        return True
+    return _backend_state in ("installing", "starting", "stopping")
+
+
+def _beat() -> str:
+    """At most one heavy thing a beat: look at the backend, show one preview, or apply one result."""
+    session = runtime.session()
+    _look_at_backend()
+    changes = session.tick(BUDGET_S)
+    if changes:
+        redraw()
+    for change in changes:
+        _note(change)
+    from . import batch_scene
+
+    if batch_scene.step():
+        redraw()
+        return "export of a batch body"
+    for job in session.jobs.values():
+        if job.previews and previews.take(job):
+            redraw()
+            return "a preview"
+    ready = next((job for job in session.jobs.values() if job.state == "ready" and not job.offered), None)
+    if ready is not None and may_apply(ready):
+        apply(ready)
+        redraw()
+        return "applying a result"
+    return "events"
+
+
+def _look_at_backend() -> None:
+    global _backend_looked, _backend_state
+    now = time.monotonic()
+    if now - _backend_looked > 1.0:
+        _backend_looked = now
+        backend = runtime.backend()
+        backend.tick()
+        state = backend.state
+        if state != _backend_state:
+            _backend_state = state
+            redraw()
+
+
+def _note(change: Change) -> None:
+    job = runtime.session().jobs.get(change.job)
+    if job is None:
+        return
+    if change.kind == "ready":
+        sheet = runtime.session().path_of(job, "contact_sheet.png")
+        if sheet is not None:
+            previews.show_file(job, sheet)
+    if job.ended:
+        previews.drop(job.id)
+    if job.state in ("failed", "cancelled"):
+        overlay.stop(job.id)
+
+
+def may_apply(job: Job) -> bool:
+    """Whether a finished result may be put on its body by itself, now."""
+    body = bodies.find_body(job)
+    if body is None or not bpy.context.scene.vitruvian.auto_apply:
+        return False
+    return not reason_to_wait(body)
+
+
+def reason_to_wait(body: bpy.types.Object) -> str:
+    """Why a result cannot be applied at this moment; "" when it can."""
+    if body.mode != "OBJECT":
+        return f"{body.name} is in {body.mode.replace('_', ' ').lower()} mode"
+    if bpy.app.is_job_running("RENDER"):
+        return "Blender is rendering"
+    manager = bpy.context.window_manager
+    for window in manager.windows if manager else ():
+        if compat.modal_is_running(window):
+            return "a tool is in use"
+        if window.screen.is_animation_playing:
+            return "the animation is playing"
+    return ""
+
+
+def apply(job: Job) -> None:
+    """Through the operator, so that one Ctrl-Z takes it away."""
+    job.offered = True  # whatever happens below is not tried again and again
+    manager = bpy.context.window_manager
+    window = manager.windows[0] if manager and len(manager.windows) else None
+    if window is None:
+        bpy.ops.vitruvian.apply("EXEC_DEFAULT", True, job=job.id)
+        return
+    with bpy.context.temp_override(window=window):
+        bpy.ops.vitruvian.apply("EXEC_DEFAULT", True, job=job.id)
+
+
+def redraw() -> None:
+    """Let the sidebars and viewports show what is new."""
+    manager = bpy.context.window_manager
+    for window in manager.windows if manager else ():
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+
+
+def wake() -> None:
+    """Beat soon, although the timer may be idling."""
+    if bpy.app.timers.is_registered(tick):
+        bpy.app.timers.unregister(tick)
+    bpy.app.timers.register(tick, first_interval=0.01, persistent=True)
+
+
+def stop() -> None:
+    if bpy.app.timers.is_registered(tick):
+        bpy.app.timers.unregister(tick)

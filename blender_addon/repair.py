@@ -1,0 +1,173 @@
+"""What the panel warns of before a job is sent, and the repairs behind the buttons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from .problems import BUTTONS, Problem
+from .rig_export import armature_of
+from .scene_export import chosen_uv_map, read
+
+NEW_MAP = "Vitruvian UV"
+PLAUSIBLE_METRES = (0.3, 3.0)
+GRID = 256
+"""Cells a side of the UV square in which overlap is counted."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something about the body that an artist should know before waiting for a result."""
+
+    code: str
+    sentence: str
+
+    @property
+    def button(self) -> tuple[str, str] | None:
+        return BUTTONS.get(self.code)
+
+
+_cache: dict[tuple, tuple[Doubt, ...]] = {}
+
+
+def doubts(body: bpy.types.Object, uv_map: str) -> tuple[Doubt, ...]:
+    """What is odd about the body; quick enough to be called from a panel, because the answer is kept."""
+    mesh = body.data
+    scale = tuple(round(value, 4) for value in body.scale)
+    key = (body.name, len(mesh.vertices), len(mesh.polygons), len(mesh.uv_layers), uv_map, scale)
+    if key not in _cache:
+        _cache.clear()
+        _cache[key] = tuple(_find(body, uv_map))
+    return _cache[key]
+
+
+def forget() -> None:
+    """Look again at the next call."""
+    _cache.clear()
+
+
+def _find(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
+    mesh, found = body.data, []
+    if not len(mesh.polygons):
+        return [Doubt("BAD_SCENE:EMPTY", "The mesh has no faces")]
+    positions = read(mesh.vertices, "co", np.float32, 3)
+    if not np.isfinite(positions).all():
+        found.append(Doubt("BAD_SCENE:NOT_FINITE", "Some vertices have invalid positions"))
+    scale = np.array(body.matrix_world.to_scale()) * (bpy.context.scene.unit_settings.scale_length or 1.0)
+    tall = float(np.ptp(positions * np.abs(scale), axis=0).max())
+    if not PLAUSIBLE_METRES[0] <= tall <= PLAUSIBLE_METRES[1]:
+        found.append(Doubt("SIZE", f"The body is {tall:.2g} m across; people are 0.5 to 2.2 m"))
+    if any(value < 0 for value in body.scale) or np.ptp(np.abs(np.array(body.scale))) > 1e-3:
+        found.append(Doubt("BAD_SCENE:SIZE", "The object's scale is uneven or negative"))
+    found.extend(_uv_doubts(body, uv_map))
+    if armature_of(body) is None:
+        found.append(Doubt("NO_RIG", "No armature: the backend guesses the pose from the shape"))
+    return found
+
+
+def _uv_doubts(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
+    try:
+        name = chosen_uv_map(body, uv_map)
+    except Problem as problem:
+        return [Doubt("BAD_SCENE:UV", problem.told.sentence)]
+    if not name:
+        return [Doubt("BAD_SCENE:UV", "The body has no UV map")]
+    uvs = read(body.data.uv_layers[name].data, "uv", np.float32, 2)
+    if not np.isfinite(uvs).all():
+        return [Doubt("BAD_SCENE:UV", "The UV map has invalid values")]
+    if uvs.min() < -1e-4 or uvs.max() > 1 + 1e-4:
+        return [Doubt("BAD_SCENE:UV", "UVs lie outside the 0 to 1 square (tiles are not supported)")]
+    if overlap_share(body.data, uvs) > 0.1:
+        return [Doubt("BAD_SCENE:UV", "Parts of the UV map overlap: both would show the same picture")]
+    return []
+
+
+def overlap_share(mesh: bpy.types.Mesh, uvs: np.ndarray) -> float:
+    """Roughly which share of the UV surface lies twice over the square: its area against the cells that it fills.
+
+    Counts samples of each face in a grid; a map without overlap cannot fill more area than its cells have.
+    """
+    mesh.calc_loop_triangles()
+    triangles = uvs[read(mesh.loop_triangles, "loops", np.int32, 3)].astype(np.float64)
+    a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
+    area = np.abs(np.cross(b - a, c - a)) / 2
+    total = float(area.sum())
+    if total <= 0:
+        return 1.0
+    # Evenly spread samples, as many a cell as it takes to tell once from twice.
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(area), 8 * GRID * GRID, p=area / total)
+    u, v = rng.random((2, len(chosen), 1))
+    flip = (u + v) > 1
+    u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
+    points = a[chosen] + u * (b[chosen] - a[chosen]) + v * (c[chosen] - a[chosen])
+    cells = np.clip((points * GRID).astype(np.int64), 0, GRID - 1)
+    filled = np.bincount(cells[:, 0] * GRID + cells[:, 1], minlength=GRID * GRID)
+    covered = np.count_nonzero(filled) / (GRID * GRID)
+    return max(0.0, 1.0 - covered / total)
+
+
+def new_uv_map(body: bpy.types.Object) -> str:
+    """Unwrap into an extra UV map; returns its name.
+
+    Raises:
+        Problem: Blender has no room for another map.
+    """
+    layers = body.data.uv_layers
+    layer = layers.new(name=NEW_MAP, do_init=False)
+    if layer is None:
+        raise Problem("BAD_SCENE:UV", "The mesh has eight UV maps already", "Remove one")
+    name, before = layer.name, layers.active_index
+    layers.active = layer
+    _as_only_selected(body)
+    bpy.ops.object.mode_set(mode="EDIT")
+    try:
+        bpy.ops.mesh.select_all(action="SELECT")
+        bpy.ops.uv.smart_project(island_margin=0.004)
+    finally:
+        bpy.ops.object.mode_set(mode="OBJECT")
+    layers.active_index = before
+    forget()
+    return name
+
+
+def apply_scale(body: bpy.types.Object) -> None:
+    """Move the object's scale into its mesh; normals stay outside."""
+    _as_only_selected(body)
+    bpy.ops.object.transform_apply(location=False, rotation=False, scale=True)
+    forget()
+
+
+def clean(body: bpy.types.Object) -> str:
+    """Remove what makes a mesh unusable; returns what was done."""
+    import bmesh
+
+    mesh = body.data
+    before = (len(mesh.vertices), len(mesh.polygons))
+    positions = read(mesh.vertices, "co", np.float32, 3)
+    bad = set(np.flatnonzero(~np.isfinite(positions).all(axis=1)).tolist())
+    mesh.validate()
+    work = bmesh.new()
+    try:
+        work.from_mesh(mesh)
+        work.verts.ensure_lookup_table()
+        flat = [face for face in work.faces if not face.calc_area() > 0]
+        bmesh.ops.delete(work, geom=flat, context="FACES")
+        gone = [v for v in work.verts if v.is_valid and (v.index in bad or not v.link_faces)]
+        bmesh.ops.delete(work, geom=gone, context="VERTS")
+        work.to_mesh(mesh)
+    finally:
+        work.free()
+    mesh.update()
+    forget()
+    vertices, faces = before[0] - len(mesh.vertices), before[1] - len(mesh.polygons)
+    return f"Removed {vertices} vertices and {faces} faces"
+
+
+def _as_only_selected(body: bpy.types.Object) -> None:
+    for item in bpy.context.selected_objects:
+        item.select_set(False)
+    body.select_set(True)
+    bpy.context.view_layer.objects.active = body

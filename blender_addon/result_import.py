@@ -1,0 +1,156 @@
+"""A fetched result onto its body: a material, images and a report. Mesh, UVs, weights and modifiers stay as they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import bpy
+
+from . import compat
+from .jobs import Job
+from .problems import Problem
+from .result_check import BadResult, check_png, read_report
+from .scene_export import layout_sha256
+from .session import Session
+
+COLOURS = {"albedo.png": "sRGB", "coverage.png": "Non-Color", "normal.png": "Non-Color"}
+"""Images that a material keeps, and how Blender must read them."""
+
+
+def layout_fits(job: Job, body: bpy.types.Object) -> bool:
+    """Whether topology and UVs are what the texture was made for."""
+    return layout_sha256(body.data, job.target.uv_map) == job.target.layout_sha256
+
+
+def apply_result(
+    session: Session, job: Job, body: bpy.types.Object, context: bpy.types.Context
+) -> bpy.types.Material:
+    """Give the body the job's texture and show it. The caller makes one undo step of it.
+
+    Raises:
+        Problem: files missing or damaged; nothing was changed.
+    """
+    images = _load_images(session, job)
+    report = read_report(session.path_of(job, "report.json"))
+    material = _make_material(job, images)
+    _wear(body, material)
+    body.vitruvian.job = job.id
+    body.vitruvian.report = json.dumps(report)
+    body["vitruvian_settings"] = json.dumps(job.settings)
+    show_material(context)
+    return material
+
+
+def take_off(body: bpy.types.Object) -> None:
+    """The materials that the body had before its first result."""
+    try:
+        names = json.loads(body.vitruvian.replaced_materials or "[]")
+    except ValueError:
+        names = []
+    for slot, entry in zip(body.material_slots, names, strict=False):
+        slot.link = entry["link"]
+        if entry["link"] == "OBJECT":
+            slot.material = bpy.data.materials.get(entry["material"] or "")
+    for _ in range(len(body.material_slots) - len(names)):
+        body.data.materials.pop(index=len(body.material_slots) - 1)
+    body.vitruvian.job = body.vitruvian.report = body.vitruvian.replaced_materials = ""
+    if "vitruvian_settings" in body:
+        del body["vitruvian_settings"]
+
+
+def _load_images(session: Session, job: Job) -> dict[str, bpy.types.Image]:
+    """The result's pictures, checked, packed into the .blend so that the file stays whole."""
+    paths: dict[str, Path] = {}
+    for name in COLOURS:
+        path = session.path_of(job, name)
+        if path is None:
+            continue
+        try:
+            check_png(path)
+        except (BadResult, OSError) as error:
+            if name == "albedo.png":
+                raise Problem("CORRUPT", f"The result is damaged: {error}", "Fetch it again") from error
+            job.warnings.append(str(error))
+            continue
+        paths[name] = path
+    if "albedo.png" not in paths:
+        raise Problem("CORRUPT", "The result's texture is not on this computer", "Fetch it again")
+    return {
+        name: _packed(path, f"{job.target.object_name} {path.stem}", COLOURS[name])
+        for name, path in paths.items()
+    }
+
+
+def _packed(path: Path, name: str, colours: str) -> bpy.types.Image:
+    """The file's own bytes inside the .blend: ten times quicker than encoding pixels again."""
+    width, height = check_png(path)
+    image = bpy.data.images.new(name, width, height)
+    data = path.read_bytes()
+    image.pack(data=data, data_len=len(data))
+    image.source = "FILE"
+    image.colorspace_settings.name = colours
+    image.filepath_raw = f"//{name}.png"
+    if tuple(image.size) != (width, height):
+        bpy.data.images.remove(image)
+        raise Problem("CORRUPT", f"Blender cannot read {path.name}", "Fetch it again")
+    return image
+
+
+def _make_material(job: Job, images: dict[str, bpy.types.Image]) -> bpy.types.Material:
+    """Principled with the albedo; coverage is kept beside it, unconnected."""
+    material = compat.material_with_nodes(f"{job.target.object_name} Vitruvian")
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    nodes.clear()
+    output = nodes.new("ShaderNodeOutputMaterial")
+    output.location = (620, 0)
+    principled = nodes.new("ShaderNodeBsdfPrincipled")
+    principled.location = (300, 0)
+    principled.inputs["Roughness"].default_value = 0.6
+    links.new(principled.outputs["BSDF"], output.inputs["Surface"])
+    uv = nodes.new("ShaderNodeUVMap")
+    uv.location = (-560, 0)
+    uv.uv_map = job.target.uv_map
+    for row, (name, image) in enumerate(images.items()):
+        node = nodes.new("ShaderNodeTexImage")
+        node.location = (-300, -300 * row)
+        node.image = image
+        node.name = node.label = Path(name).stem.capitalize()
+        links.new(uv.outputs["UV"], node.inputs["Vector"])
+        if name == "albedo.png":
+            links.new(node.outputs["Color"], principled.inputs["Base Color"])
+            nodes.active = node
+        elif name == "normal.png":
+            bend = nodes.new("ShaderNodeNormalMap")
+            bend.location = (20, -300 * row)
+            bend.uv_map = job.target.uv_map
+            links.new(node.outputs["Color"], bend.inputs["Color"])
+            links.new(bend.outputs["Normal"], principled.inputs["Normal"])
+    material["vitruvian_job"] = job.id
+    return material
+
+
+def _wear(body: bpy.types.Object, material: bpy.types.Material) -> None:
+    """Put the material into every slot of the object; the mesh's own materials stay in the mesh."""
+    if not body.vitruvian.replaced_materials:
+        before = [
+            {"link": slot.link, "material": slot.material.name if slot.material else None}
+            for slot in body.material_slots
+        ]
+        body.vitruvian.replaced_materials = json.dumps(before)
+    if not body.material_slots:
+        body.data.materials.append(None)
+    for slot in body.material_slots:
+        slot.link = "OBJECT"
+        slot.material = material
+
+
+def show_material(context: bpy.types.Context) -> None:
+    """Solid and wireframe viewports show no texture: switch those to Material Preview."""
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type != "VIEW_3D":
+                continue
+            shading = area.spaces.active.shading
+            if shading.type in ("SOLID", "WIREFRAME"):
+                shading.type = "MATERIAL"

@@ -1,20 +1,35 @@
-"""The client of the wire: one DEALER socket, no thread, no Blender."""
+"""The client of the wire: one DEALER socket, no thread, no Blender. The only module here that needs pyzmq."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import zmq
+from zmq.utils import z85
+from zmq.utils.monitor import recv_monitor_message
 
-from .events import Event
+from . import events, limits
+from . import messages as m
+from .checks import check_settings, clean_prompt
+from .codec import BytesLike, pack_scene, spec_sha256
+from .downloads import Downloads
+from .errors import ProtocolError
+from .fields import to_plain
+from .jobs import Jobs
 from .limits import DEFAULT_ADDRESS
+from .link import Link, State, Transport
 from .scene import Scene, Settings
+from .uploads import Uploads
 
-State = Literal["connecting", "ready", "lost", "refused"]
+STALL_SECONDS = 60.0
+"""A transfer that a server leaves alone for so long is begun again on a new connection."""
+_COALESCED = (events.Progress, events.Preview, events.Status)
+"""Of these only the latest of one `poll` is told, for each job and kind."""
 
 
 @dataclass(frozen=True)
@@ -26,59 +41,289 @@ class ClientKeys:
     server: str
     """The server's public key."""
 
+    def __post_init__(self) -> None:
+        """Raises `ProtocolError` for what is no key; the secret one is not repeated."""
+        for name in ("public", "secret", "server"):
+            try:
+                good = len(z85.decode(getattr(self, name))) == 32
+            except Exception:  # pyzmq's decoder raises whatever its arithmetic does
+                good = False
+            if not good:
+                raise ProtocolError("BAD_KEY", f"$.keys.{name}", "is not a key of 40 characters")
+
+
+def make_keypair() -> tuple[str, str]:
+    """A new public and secret key in Z85."""
+    public, secret = zmq.curve_keypair()
+    return public.decode("ascii"), secret.decode("ascii")
+
 
 class Client:
-    """Talks to one server. Nothing happens outside the caller's own calls."""
+    """Talks to one server. Nothing happens outside the caller's own calls.
+
+    What is asked for is kept until it is answered: jobs are submitted again after a loss, attached to after a
+    restart of the server, cancelled once it is back, and files continued where they stopped.
+    """
 
     def __init__(
         self,
         address: str = DEFAULT_ADDRESS,
         *,
         keys: ClientKeys | None = None,
-        about: dict[str, str],
+        about: Mapping[str, Any],
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        connect: Callable[[], Transport] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        raise NotImplementedError
+        """
+        Args:
+            address: `tcp://host:port`.
+            keys: for servers that ask for them; None speaks in the clear.
+            about: versions and names for the server's log.
+            context: of the socket; None makes an own one.
+            connect: makes the transport in place of a socket to `address`: for tests without a network.
+            clock: seconds, never going back.
+        """
+        self._events: list[events.Event] = []
+        self._clock = clock
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        if connect is None:
+            shared = context or zmq.Context()
+            self._context = shared if context is None else None
+            connect = lambda: DealerTransport(shared, address, keys)  # noqa: E731
+        self._link = Link(connect, address, about, clock, self._emit)
+        self._uploads = Uploads(self._link, self._emit, clock)
+        self._downloads = Downloads(self._link, self._emit, clock)
+        self._jobs = Jobs(self._link, self._emit, clock)
+        self._busy = False
 
     @property
     def state(self) -> State:
-        raise NotImplementedError
+        """`connecting` before the first greeting; `lost`: trying again by itself; `refused`: not any more."""
+        return self._link.state
 
-    def poll(self, budget_s: float = 0.005) -> list[Event]:
+    @property
+    def welcome(self) -> m.Welcome | None:
+        """The server's greeting while ready: its limits, methods, priors and devices."""
+        return self._link.welcome
+
+    @property
+    def busy(self) -> bool:
+        """The last `poll` ended with work at hand: poll again soon."""
+        return self._busy
+
+    def poll(self, budget_s: float = 0.005) -> list[events.Event]:
         """Do what is waiting, for about `budget_s` at most; returns at once where nothing waits."""
-        raise NotImplementedError
+        end = self._clock() + budget_s
+        while True:
+            message = self._link.receive()
+            if message is not None:
+                self._take(message)
+            worked = self._uploads.step() or self._downloads.step()
+            self._busy = worked or message is not None
+            if not self._busy or self._clock() >= end:
+                break
+        self._link.upkeep()
+        self._uploads.check_stall(STALL_SECONDS)
+        self._downloads.check_stall(STALL_SECONDS)
+        self._uploads.tell_progress()
+        self._downloads.tell_progress()
+        told, self._events = self._events, []
+        return told
 
     def wait(self, timeout_s: float) -> None:
-        """Sleep until a message arrives or `timeout_s` has passed (command line only, never in a UI)."""
-        raise NotImplementedError
+        """Sleep until something may be done or `timeout_s` has passed. For a command line, never in a UI."""
+        if self._busy or self._events:
+            return
+        if self._link.open:
+            self._link.wait(timeout_s)
+        else:
+            time.sleep(min(timeout_s, 0.1))
 
     def submit(self, scene: Scene, settings: Settings, job_id: str | None = None) -> str:
-        """Check, pack, upload under credit, ask. Survives reconnects. Save the id before calling.
+        """Check, pack, upload under credit, ask: answered by `Accepted` or `Rejected`.
+
+        Args:
+            job_id: a UUID that the caller has saved, so that a crash before `Accepted` loses nothing.
 
         Raises:
             ProtocolError: BAD_SCENE, BAD_SETTINGS or TOO_LARGE, with the field's path; nothing was sent.
         """
-        raise NotImplementedError
+        settings = replace(
+            settings, prompt=clean_prompt(settings.prompt), negative=clean_prompt(settings.negative)
+        )
+        check_settings(settings)
+        blob = pack_scene(scene)
+        most = self.welcome.limits.get("scene_bytes") if self.welcome is not None else None
+        if isinstance(most, int) and len(blob) > most:
+            raise ProtocolError("TOO_LARGE", "$", "has too many bytes for this server", len(blob), most)
+        scene_sha256 = hashlib.sha256(blob).hexdigest()
+        request = m.Submit(
+            job=m.new_id() if job_id is None else job_id,
+            settings=settings,
+            scene_sha256=scene_sha256,
+            scene_size=len(blob),
+            spec_sha256=spec_sha256(settings, scene_sha256),
+        )
+        to_plain(request)  # refuses a job id that is none
+        self._uploads.add(request, memoryview(blob))
+        return request.job
 
     def cancel(self, job_id: str) -> None:
-        """Idempotent; answered by `CancelAcked`, and by `Cancelled` once the job has ended."""
-        raise NotImplementedError
+        """Stop this job, no other; may be repeated. `Cancelled` follows, or `Done` if that was sooner.
+
+        A job that the server has not been asked for yet is cancelled here and now. Asked while the connection
+        is lost, the server is told as soon as it is back.
+        """
+        to_plain(m.Cancel(job=job_id))
+        submission = self._uploads.find(job_id)
+        if submission is not None:
+            self._uploads.remove(submission)
+            if not submission.maybe_known:
+                self._emit(events.Cancelled(job_id))
+                return
+            self._jobs.add(job_id)
+        self._jobs.cancel(job_id)
 
     def attach(self, job_id: str, after_seq: int = 0) -> None:
-        """Hear of a job of an earlier session; what came after `after_seq` is told again, in order."""
-        raise NotImplementedError
+        """Hear of a job of an earlier session; what came after `after_seq` is told again, in order.
+
+        `Failed` with UNKNOWN_JOB follows where the server does not have it.
+        """
+        to_plain(m.Attach(job=job_id, after_seq=after_seq))
+        self._jobs.add(job_id, after_seq)
 
     def fetch(self, job_id: str, name: str, target: Path) -> None:
-        """Pull a file: to `target` with `.part` behind it, checked, then renamed. Resumes a `.part`."""
-        raise NotImplementedError
+        """Pull a file of a job: into `target` with `.part` behind it, checked, then renamed.
+
+        A `.part` from before is continued. `Fetched` or `FetchFailed` follows.
+        """
+        to_plain(m.ArtifactGet(job=job_id, name=name))
+        self._downloads.add(job_id, name, target)
+
+    def stop_fetching(self, job_id: str) -> None:
+        """Forget the files of a job that were not fetched yet; their `.part` stays."""
+        self._downloads.remove(job_id)
 
     def status(self) -> None:
-        raise NotImplementedError
+        """Ask for the server's queue and devices; `Status` follows. Dropped while not connected."""
+        self._link.send(m.Status())
 
     def release_memory(self) -> None:
-        raise NotImplementedError
+        """Ask idle workers for their device memory; `MemoryReleased` follows. Dropped while not connected."""
+        self._link.send(m.ReleaseMemory())
+
+    def reconnect(self) -> None:
+        """Try now instead of waiting, also after a refusal."""
+        self._link.reconnect()
 
     def close(self) -> None:
-        """Say goodbye and close the socket at once (linger 0); jobs go on."""
-        raise NotImplementedError
+        """Say goodbye and close the socket at once, without lingering; jobs go on."""
+        self._link.close()
+        self._downloads.close()
+        if self._context is not None:
+            self._context.destroy(linger=0)
+            self._context = None
+
+    def _emit(self, event: events.Event) -> None:
+        if isinstance(event, events.Connected):
+            self._uploads.restart()
+            self._downloads.restart()
+            self._jobs.restart()
+        if isinstance(event, events.Accepted):
+            self._jobs.add(event.job, attach=event.duplicate)
+        if isinstance(event, _COALESCED):
+            self._events = [e for e in self._events if _key(e) != _key(event)]
+        self._events.append(event)
+
+    def _take(self, message: m.Message) -> None:
+        if self._uploads.take(message) or self._downloads.take(message) or self._jobs.take(message):
+            return
+        match message:
+            case m.StatusReply():
+                queue = (message.queued, message.running, message.jobs, message.devices)
+                self._emit(events.Status(*queue, message.uptime_s))
+            case m.Released():
+                self._emit(events.MemoryReleased(message.devices, message.busy))
+            case m.Error():
+                self._emit(events.Warned("", message.error.sentence))
+            case _:
+                pass  # what a newer server says, or an answer to what was given up meanwhile
+
+
+def _key(event: events.Event) -> tuple[object, ...]:
+    return type(event), getattr(event, "job", ""), getattr(event, "kind", "")
+
+
+_FAILURES: dict[int, str] = {
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "AUTH",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "SERVER_KEY",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "NOT_OURS",
+    zmq.EVENT_CONNECT_RETRIED: "UNREACHABLE",
+    zmq.EVENT_DISCONNECTED: "LOST",
+}
+_COPY_BELOW = 64 * limits.KIB
+"""Larger frames are sent without a copy."""
+
+
+class DealerTransport:
+    """A DEALER without a routing id, and the monitor that tells why a handshake failed."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: str, keys: ClientKeys | None
+    ) -> None:
+        self._socket = context.socket(zmq.DEALER)
+        for option, value in (
+            (zmq.IMMEDIATE, 1),
+            (zmq.LINGER, 0),
+            (zmq.SNDHWM, limits.SNDHWM),
+            (zmq.RCVHWM, limits.RCVHWM),
+            (zmq.MAXMSGSIZE, limits.FRAME_BYTES),
+            (zmq.HANDSHAKE_IVL, limits.HANDSHAKE_MS),
+            (zmq.RECONNECT_IVL, round(limits.BACKOFF_SECONDS[0] * 1000)),
+            (zmq.RECONNECT_IVL_MAX, round(limits.BACKOFF_SECONDS[1] * 1000)),
+        ):
+            self._socket.setsockopt(option, value)
+        if keys is not None:
+            self._socket.curve_publickey = keys.public.encode("ascii")
+            self._socket.curve_secretkey = keys.secret.encode("ascii")
+            self._socket.curve_serverkey = keys.server.encode("ascii")
+        self._monitor = self._socket.get_monitor_socket(sum(_FAILURES))
+        self._failed: str | None = None
+        try:
+            self._socket.connect(address)
+        except zmq.ZMQError:
+            self._failed = "UNREACHABLE"
+
+    def send(self, frames: Sequence[BytesLike]) -> bool:
+        try:
+            for i, frame in enumerate(frames):
+                more = zmq.SNDMORE if i + 1 < len(frames) else 0
+                self._socket.send(frame, zmq.DONTWAIT | more, copy=len(frame) < _COPY_BELOW)
+        except zmq.Again:
+            return False
+        return True
+
+    def receive(self) -> list[memoryview] | None:
+        try:
+            frames = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return None
+        return [frame.buffer for frame in frames]
+
+    def failure(self) -> str | None:
+        while self._failed is None and self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor, zmq.DONTWAIT)
+            self._failed = _FAILURES.get(event["event"])
+        return self._failed
+
+    def wait(self, timeout_s: float) -> None:
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+        poller.poll(round(timeout_s * 1000))
+
+    def close(self) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=0)

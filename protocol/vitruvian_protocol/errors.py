@@ -67,6 +67,9 @@ ERRORS: dict[str, ErrorText] = {
         "Check address, port and keys",
         "no",
     ),
+    "BAD_KEY": ErrorText(
+        "A key cannot be used: {path} {problem}", "Copy it again, all 40 characters", "after_fix"
+    ),
     "UNREACHABLE": ErrorText(
         "No server answers at {got}", "Start the backend, or check address and port", "auto"
     ),

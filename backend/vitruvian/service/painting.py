@@ -26,6 +26,7 @@ from vitruvian.job import check_job
 from vitruvian.render.rigs import default_rig
 from vitruvian.service.convert import body_from, cameras_from, job_from, new_corner_uvs
 from vitruvian.service.pipes import Order
+from vitruvian.service.uploads import read_scene
 from vitruvian.service.worker import JobProgress
 from vitruvian_protocol.limits import PREVIEW_SIDE
 from vitruvian_protocol.scene import Scene, Settings

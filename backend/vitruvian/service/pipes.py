@@ -36,7 +36,7 @@ class Order:
 
 def write_message(stream: BinaryIO, message: dict[str, Any]) -> None:
     """One message, out of the buffer and on its way when this returns."""
-    packed = msgpack.packb(message, use_bin_type=True)
+    packed = bytes(msgpack.packb(message, use_bin_type=True) or b"")
     stream.write(_LENGTH.pack(len(packed)) + packed)
     stream.flush()
 

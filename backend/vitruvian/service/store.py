@@ -7,6 +7,7 @@ an earlier attempt still has to say is refused.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import time
@@ -27,7 +28,8 @@ MAX_LOSSES = 3
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
-  id TEXT PRIMARY KEY, owner TEXT NOT NULL, spec_sha TEXT NOT NULL, spec BLOB NOT NULL, blobs TEXT NOT NULL,
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, owner TEXT NOT NULL,
+  spec_sha TEXT NOT NULL, spec BLOB NOT NULL, blobs TEXT NOT NULL,
   priority INTEGER NOT NULL, place INTEGER NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0,
   losses INTEGER NOT NULL DEFAULT 0, cancelling INTEGER NOT NULL DEFAULT 0, worker TEXT, lease_until REAL,
   error TEXT, created REAL NOT NULL, started REAL, finished REAL);
@@ -45,7 +47,12 @@ PRAGMA user_version = 1;
 
 
 class IdConflict(Exception):
-    """This job id is taken: by another specification, or by somebody else's job."""
+    """This job id is taken by another specification."""
+
+
+def job_key(owner: str, name: str) -> str:
+    """The store's own id of the job that `owner` calls `name`: nobody's names touch anybody else's jobs."""
+    return hashlib.sha256(f"{owner}\n{name}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,9 @@ class JobRow:
     """A job as it stands."""
 
     id: str
+    """`job_key` of the two that follow."""
+    name: str
+    """The client's own id."""
     owner: str
     state: JobState
     attempt: int
@@ -110,7 +120,7 @@ class Store:
     # ---- what clients ask
 
     def accept(
-        self, job: str, owner: str, spec_sha: str, spec: bytes, blobs: Sequence[str], priority: int = 0
+        self, name: str, owner: str, spec_sha: str, spec: bytes, blobs: Sequence[str], priority: int = 0
     ) -> tuple[JobRow, bool]:
         """Take on a job, durably; what `blobs` names must already be on disk.
 
@@ -118,27 +128,27 @@ class Store:
             The job, and whether it was there before: the same id with the same specification changes nothing.
 
         Raises:
-            IdConflict: the id is taken by something else.
+            IdConflict: the same id with another specification.
         """
+        job = job_key(owner, name)
         with self._change():
             known = self._row(job)
             if known is not None:
-                if known.owner != owner or known.spec_sha != spec_sha:
-                    raise IdConflict(job)
+                if known.spec_sha != spec_sha:
+                    raise IdConflict(name)
                 return known, True
             place = self._value("SELECT coalesce(max(place), 0) + 1 FROM jobs")
             self._db.execute(
-                "INSERT INTO jobs (id, owner, spec_sha, spec, blobs, priority, place, state, created) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
-                (job, owner, spec_sha, spec, json.dumps(list(blobs)), priority, place, self._wall()),
+                "INSERT INTO jobs (id, name, owner, spec_sha, spec, blobs, priority, place, state, created) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+                (job, name, owner, spec_sha, spec, json.dumps(list(blobs)), priority, place, self._wall()),
             )
             self._tell(job, "queued", {})
         return self._require(job), False
 
-    def job(self, job: str, owner: str | None = None) -> JobRow | None:
-        """A job; None where it is unknown or not `owner`'s, which nobody can tell apart."""
-        row = self._row(job)
-        return None if row is None or (owner is not None and row.owner != owner) else row
+    def job(self, job: str) -> JobRow | None:
+        """A job by `job_key`; None where it is unknown."""
+        return self._row(job)
 
     def jobs(self, owner: str | None = None, states: Sequence[JobState] = ()) -> list[JobRow]:
         """Jobs in the order they came, all or one owner's, in any or in the given states."""
@@ -152,10 +162,10 @@ class Store:
         rows = self._db.execute(f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY place", values)
         return [_job_row(row) for row in rows]
 
-    def cancel(self, job: str, owner: str) -> CancelAnswer:
+    def cancel(self, job: str) -> CancelAnswer:
         """End a job. Idempotent; a queued one is cancelled at once, a running one when its worker lets go."""
         with self._change():
-            row = self.job(job, owner)
+            row = self._row(job)
             if row is None:
                 return "unknown"
             if row.state in TERMINAL:
@@ -174,6 +184,13 @@ class Store:
         )
         return [StoredEvent(j, seq, kind, json.loads(body), at) for j, seq, kind, body, at in rows]
 
+    def artifact(self, job: str, name: str) -> tuple[StoredFile, int] | None:
+        """A result and the attempt that made it; None where there is none."""
+        row = self._db.execute(
+            "SELECT name, size, sha256, attempt FROM artifacts WHERE job = ? AND name = ?", (job, name)
+        ).fetchone()
+        return None if row is None else (StoredFile(*row[:3]), row[3])
+
     def artifacts(self, job: str) -> list[StoredFile]:
         """What a finished job made, by name."""
         rows = self._db.execute(
@@ -186,14 +203,10 @@ class Store:
         with self._change():
             self._db.execute("UPDATE artifacts SET fetched = 1 WHERE job = ? AND name = ?", (job, name))
 
-    def position(self, job: str) -> int:
-        """Queued jobs that will start before this one; 0 also where it does not wait."""
-        return self._value(
-            "SELECT count(*) FROM jobs AS a JOIN jobs AS b ON b.id = ? AND b.state = 'queued' "
-            "WHERE a.state = 'queued' AND (a.priority > b.priority "
-            "OR (a.priority = b.priority AND a.place < b.place))",
-            (job,),
-        )
+    def positions(self) -> dict[str, int]:
+        """How many queued jobs will start before each queued one."""
+        rows = self._db.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, place")
+        return {job: position for position, (job,) in enumerate(rows)}
 
     def count(self, states: Sequence[JobState], owner: str | None = None) -> int:
         """Jobs in these states."""
@@ -354,9 +367,19 @@ class Store:
         with self._change():
             self._db.executemany("DELETE FROM jobs WHERE id = ?", [(job,) for job in jobs])
 
-    def blobs_in_use(self) -> set[str]:
-        """Hashes of the inputs that some job names."""
-        return {sha for (listed,) in self._db.execute("SELECT blobs FROM jobs") for sha in json.loads(listed)}
+    def blobs_in_use(self) -> set[tuple[str, str]]:
+        """(owner, hash) of the inputs that some job names."""
+        rows = self._db.execute("SELECT owner, blobs FROM jobs")
+        return {(owner, sha) for owner, listed in rows for sha in json.loads(listed)}
+
+    def attempts(self) -> dict[str, set[int]]:
+        """By job: the attempts whose result folders are wanted (published, or at work now)."""
+        wanted: dict[str, set[int]] = {job: set() for (job,) in self._db.execute("SELECT id FROM jobs")}
+        for job, attempt in self._db.execute("SELECT DISTINCT job, attempt FROM artifacts"):
+            wanted[job].add(attempt)
+        for row in self.jobs(states=("leased", "running")):
+            wanted[row.id].add(row.attempt)
+        return wanted
 
     def backup(self, target: Path) -> None:
         """A consistent copy, made while in use."""
@@ -398,7 +421,8 @@ class Store:
             "UPDATE jobs SET state = 'queued', losses = ?, worker = NULL, lease_until = NULL WHERE id = ?",
             (losses, row.id),
         )
-        self._tell(row.id, "queued", {"attempt": row.attempt + 1, "losses": losses})
+        why = error.get("error", {}).get("sentence", "")
+        self._tell(row.id, "queued", {"attempt": row.attempt + 1, "text": why})
         return "queued"
 
     def _end(self, row: JobRow, state: JobState, body: dict[str, Any]) -> None:
@@ -430,15 +454,15 @@ class Store:
 
 
 _SELECT = (
-    "SELECT id, owner, state, attempt, cancelling, spec_sha, worker, error, created, started, finished, "
-    "(SELECT max(seq) FROM events WHERE job = id) FROM jobs"
+    "SELECT id, name, owner, state, attempt, cancelling, spec_sha, worker, error, "
+    "created, started, finished, (SELECT max(seq) FROM events WHERE job = id) FROM jobs"
 )
 
 
 def _job_row(row: Sequence[Any]) -> JobRow:
-    job, owner, state, attempt, cancelling, sha, worker, error, *times = row
+    job, name, owner, state, attempt, cancelling, sha, worker, error, *times = row
     told = None if error is None else json.loads(error)
-    return JobRow(job, owner, state, attempt, bool(cancelling), sha, worker, told, *times)
+    return JobRow(job, name, owner, state, attempt, bool(cancelling), sha, worker, told, *times)
 
 
 def _open(path: Path) -> sqlite3.Connection:

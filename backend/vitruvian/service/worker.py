@@ -85,8 +85,9 @@ class JobProgress:
         """Something that the artist should know though the job goes on."""
         self.send("warning", text=text)
 
-    def send(self, kind: str, **body: Any) -> None:
-        self._send({"t": kind, "job": self._order.job, "attempt": self._order.attempt, **body})
+    def send(self, t: str, /, **body: Any) -> None:
+        """One message about this attempt."""
+        self._send({"t": t, "job": self._order.job, "attempt": self._order.attempt, **body})
 
 
 class Worker:

@@ -1,0 +1,265 @@
+"""Between the queue and the devices: leases, attempts, cancelling, and what becomes of what workers say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from vitruvian.service.config import ServeConfig
+from vitruvian.service.executor import Executor, Slot, WorkerReport
+from vitruvian.service.files import StoredFile
+from vitruvian.service.pipes import Order
+from vitruvian.service.store import TERMINAL, CancelAnswer, Store
+from vitruvian.service.uploads import blob_path
+from vitruvian_protocol import limits
+from vitruvian_protocol.errors import ErrorInfo, ProtocolError, explain
+from vitruvian_protocol.fields import from_plain
+from vitruvian_protocol.messages import ArtifactInfo, PreviewKind
+
+DISK_SECONDS = 5.0
+"""How often a full disk is looked at again."""
+
+
+class Audience(Protocol):
+    """Who hears of jobs. All of it may be lost but `changed`, which says: look into the store."""
+
+    def changed(self, job: str) -> None: ...
+
+    def progress(self, job: str, stage: str, fraction: float, eta_s: float | None, attempt: int) -> None: ...
+
+    def preview(self, job: str, kind: PreviewKind, jpeg: bytes) -> None: ...
+
+
+@dataclass
+class _Attempt:
+    """A job at work. Times on the monotonic clock."""
+
+    job: str
+    attempt: int
+    slot: str
+    begun: float
+    renewed: float
+    cancel_at: float | None = None
+    """When it was told to stop."""
+    overdue: bool = False
+
+
+class Dispatcher:
+    """Gives queued jobs to idle devices and sees each attempt to its end.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        config: ServeConfig,
+        store: Store,
+        executor: Executor,
+        audience: Audience,
+        clock: Callable[[], float],
+        per_owner: int | None,
+    ) -> None:
+        self._config, self._store, self._executor = config, store, executor
+        self._audience, self._clock, self._per_owner = audience, clock, per_owner
+        self._attempts: dict[str, _Attempt] = {}
+        self._looked_at_disk = float("-inf")
+        self._disk_full = False
+
+    def turn(self) -> None:
+        """Do what is due. Called by the gateway's loop, often."""
+        for report in self._executor.reports():
+            self._hear(report)
+        self._end_what_is_late()
+        self._hand_out()
+        self._rest()
+
+    def cancel(self, job: str) -> CancelAnswer:
+        """As `Store.cancel`; a worker at it is told at once."""
+        answer = self._store.cancel(job)
+        attempt = self._attempts.get(job)
+        if answer == "stopping" and attempt is not None and attempt.cancel_at is None:
+            attempt.cancel_at = self._clock()
+            self._executor.cancel(attempt.slot, job, attempt.attempt)
+        if answer == "dequeued":
+            self._audience.changed(job)
+        return answer
+
+    def release_memory(self) -> tuple[int, int]:
+        """Put idle devices to sleep; returns how many sleep now and how many are at work."""
+        slept = [self._executor.sleep(slot.name) for slot in self._executor.slots()]
+        return sum(slept), len(slept) - sum(slept)
+
+    def give_back(self) -> None:
+        """The gateway stops: jobs at work go back into the queue, through no fault of theirs."""
+        for attempt in self._attempts.values():
+            self._store.release(attempt.job, attempt.attempt)
+        self._attempts.clear()
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether there is too little room to take on or begin jobs; looked at now and then."""
+        now = self._clock()
+        if now - self._looked_at_disk >= DISK_SECONDS:
+            self._looked_at_disk = now
+            self._disk_full = shutil.disk_usage(self._config.state).free < self._config.min_free
+        return self._disk_full
+
+    # ---- what is due
+
+    def _hand_out(self) -> None:
+        waiting = self._store.count(["queued"])
+        if not waiting or self.disk_full:
+            return
+        for slot in self._executor.slots():
+            if slot.state == "asleep":
+                self._executor.wake(slot.name)
+            elif slot.state == "idle" and not self._give(slot):
+                return
+
+    def _give(self, slot: Slot) -> bool:
+        """The next job to an idle slot; False where there is none."""
+        now = self._clock()
+        lease = self._store.lease(slot.name, now + self._config.lease_seconds, self._per_owner)
+        if lease is None:
+            return False
+        spec = json.loads(lease.spec)
+        scene = blob_path(self._config.blobs, lease.owner, lease.blobs[0])
+        folder = self._folder(lease.job, lease.attempt)
+        order = Order(lease.job, lease.attempt, spec["settings"], str(scene), str(folder))
+        self._attempts[lease.job] = _Attempt(lease.job, lease.attempt, slot.name, now, now)
+        self._executor.start(slot.name, order)
+        return True
+
+    def _end_what_is_late(self) -> None:
+        now = self._clock()
+        for _, _, slot in self._store.expired(now):
+            self._executor.kill(slot)
+        for attempt in self._attempts.values():
+            stopped_for = 0.0 if attempt.cancel_at is None else now - attempt.cancel_at
+            attempt.overdue = attempt.overdue or now - attempt.begun > self._config.job_seconds
+            if attempt.overdue or stopped_for > self._config.cancel_seconds:
+                self._executor.kill(attempt.slot)
+
+    def _rest(self) -> None:
+        """Devices that had nothing to do for a while give their memory back."""
+        limit = self._config.idle_release
+        for slot in self._executor.slots():
+            if slot.state == "idle" and limit and self._clock() - slot.idle_since > limit:
+                self._executor.sleep(slot.name)
+
+    # ---- what workers say
+
+    def _hear(self, report: WorkerReport) -> None:
+        if report.job is None:
+            return
+        attempt = self._attempts.get(report.job)
+        if attempt is None or attempt.attempt != report.attempt:
+            self._discard(report.job, report.attempt)
+            return
+        self._renew(attempt)
+        body = report.body
+        match report.kind:
+            case "started":
+                self._store.start(report.job, report.attempt)
+            case "stage" | "warning":
+                self._store.note(report.job, report.attempt, report.kind, {"text": str(_text(body))[:300]})
+            case "progress":
+                told = (body["stage"], body["fraction"], body["eta_s"], report.attempt)
+                self._audience.progress(report.job, *told)
+            case "preview":
+                self._audience.preview(report.job, body["kind"], body["jpeg"])
+            case "finished":
+                self._finished(attempt, body["files"])
+            case "failed":
+                self._failed(attempt, body)
+            case "cancelled":
+                self._ended(attempt, self._store.stopped(report.job, report.attempt))
+            case "lost":
+                self._lost(attempt, body["why"])
+        if report.kind not in ("beat", "progress", "preview"):
+            self._audience.changed(report.job)
+
+    def _renew(self, attempt: _Attempt) -> None:
+        now = self._clock()
+        if now - attempt.renewed > self._config.lease_seconds / 4:
+            attempt.renewed = now
+            self._store.renew(attempt.job, attempt.attempt, now + self._config.lease_seconds)
+
+    def _finished(self, attempt: _Attempt, listed: list[dict[str, Any]]) -> None:
+        files = [StoredFile(file["name"], file["size"], file["sha256"]) for file in listed]
+        folder = self._folder(attempt.job, attempt.attempt)
+        problem = unpublishable(files, folder)
+        if problem:
+            error = explain("INTERNAL", problem=problem, error_id=attempt.job[:8])
+            self._store.fail(attempt.job, attempt.attempt, failure(error))
+            self._ended(attempt, published=False)
+            return
+        self._ended(attempt, self._store.publish(attempt.job, attempt.attempt, files))
+
+    def _failed(self, attempt: _Attempt, body: dict[str, Any]) -> None:
+        if body["code"] == "DISK_FULL_SERVER":
+            # Not the job's fault: it waits in the queue until there is room again.
+            self._store.release(attempt.job, attempt.attempt)
+            self._disk_full, self._looked_at_disk = True, self._clock()
+        else:
+            error_id = body.get("error_id", "")
+            error = explain(body["code"], body["path"], body["problem"], error_id=error_id)
+            self._store.fail(attempt.job, attempt.attempt, failure(error))
+        self._ended(attempt, published=False)
+
+    def _lost(self, attempt: _Attempt, why: str) -> None:
+        if attempt.overdue:
+            minutes = f"{self._config.job_seconds / 60:g} minutes"
+            error = explain("TIME_LIMIT", problem=f"the limit is {minutes}")
+            self._store.fail(attempt.job, attempt.attempt, failure(error))
+        else:
+            error = explain("WORKER_LOST", problem=f"{why}, attempt {attempt.attempt}")
+            self._store.worker_lost(attempt.job, attempt.attempt, failure(error))
+        self._ended(attempt, published=False)
+
+    def _ended(self, attempt: _Attempt, published: bool) -> None:
+        """The attempt is over. Its folder stays only where it was published."""
+        del self._attempts[attempt.job]
+        row = self._store.job(attempt.job)
+        if not (published and row is not None and row.state == "done"):
+            self._discard(attempt.job, attempt.attempt)
+
+    def _folder(self, job: str, attempt: int) -> Path:
+        return self._config.results / job / str(attempt)
+
+    def _discard(self, job: str, attempt: int) -> None:
+        row = self._store.job(job)
+        if row is not None and row.state in TERMINAL and row.attempt == attempt and row.state == "done":
+            return
+        folder = self._folder(job, attempt)
+        for path in (folder, folder.with_name(f"{attempt}.part")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def unpublishable(files: list[StoredFile], folder: Path) -> str:
+    """What is wrong with the results that a worker reports; "" where nothing is."""
+    if len(files) > limits.ARTIFACTS or sum(file.size for file in files) > limits.JOB_BYTES:
+        return "too many or too large results"
+    for file in files:
+        try:
+            from_plain(ArtifactInfo, asdict(file))
+        except ProtocolError as error:
+            return f"a result {error.path} {error.problem}"
+        path = folder / file.name
+        if not path.is_file() or path.stat().st_size != file.size:
+            return f"{file.name} is not what the worker reported"
+    return ""
+
+
+def failure(error: ErrorInfo) -> dict[str, Any]:
+    """An error as a failed job's event keeps it."""
+    return {"error": asdict(error)}
+
+
+def _text(body: dict[str, Any]) -> str:
+    return body.get("text", body.get("stage", ""))

@@ -1,0 +1,287 @@
+"""Where jobs run: one interface, and the local one, with a worker process per device."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol
+
+from vitruvian.service.pipes import Order, read_message, write_message
+
+SlotState = Literal["asleep", "starting", "idle", "busy", "gone"]
+"""`asleep`: no process, all memory given back. `gone`: it does not start; tried again after a while."""
+START_SECONDS = 600.0
+"""A worker that is not ready after so long is killed: loading an image model takes minutes at worst."""
+_RETRY_SECONDS = (1.0, 60.0)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A device and what it is doing."""
+
+    name: str
+    device: str
+    state: SlotState
+    job: str | None = None
+    attempt: int = 0
+    memory_total: int = 0
+    idle_since: float = 0.0
+    """On the executor's clock; means something while it is idle."""
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker said. `kind`: ready, beat, started, stage, progress, preview, warning, finished, failed,
+    cancelled; or lost, which the executor says where the process has ended (`body["why"]`)."""
+
+    slot: str
+    kind: str
+    job: str | None
+    attempt: int
+    body: dict[str, Any]
+
+
+class Executor(Protocol):
+    """Runs orders on devices. Only the gateway decides about queue, retries and results."""
+
+    def slots(self) -> list[Slot]: ...
+
+    def wake(self, slot: str) -> None:
+        """Start a sleeping slot's process."""
+        ...
+
+    def start(self, slot: str, order: Order) -> None:
+        """Give an idle slot work."""
+        ...
+
+    def cancel(self, slot: str, job: str, attempt: int) -> None:
+        """Ask a worker to let go of a job; it may take until the end of a step."""
+        ...
+
+    def kill(self, slot: str) -> None:
+        """End a slot's process at once, and with it all it holds; a report `lost` follows."""
+        ...
+
+    def sleep(self, slot: str) -> bool:
+        """Give an idle slot's memory back; False where it is at work."""
+        ...
+
+    def reports(self) -> list[WorkerReport]:
+        """What workers said since the last call."""
+        ...
+
+    def close(self) -> None:
+        """End all workers."""
+        ...
+
+
+@dataclass
+class _Worker:
+    """A running process."""
+
+    process: subprocess.Popen[bytes]
+    born: float
+    ready: bool = False
+    job: str | None = None
+    attempt: int = 0
+    idle_since: float = 0.0
+    asked_to_end: bool = False
+
+
+@dataclass
+class _Place:
+    """A slot, with or without a process."""
+
+    command: Sequence[str]
+    log: Path
+    device: str
+    worker: _Worker | None = None
+    memory_total: int = 0
+    failures: int = 0
+    retry_at: float = 0.0
+    said: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]] = field(default_factory=queue.SimpleQueue)
+
+
+class LocalExecutor:
+    """A child process for each device on this machine.
+
+    Args:
+        commands: the worker's command line by slot name.
+        logs: folder for what workers print.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        commands: dict[str, Sequence[str]],
+        logs: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self._clock = clock
+        self._places = {
+            name: _Place(command, logs / f"worker-{name}.log", name) for name, command in commands.items()
+        }
+        self.waker, self._alarm = socket.socketpair()
+        """Readable once there are reports, so that a loop can wait for them."""
+        self.waker.setblocking(False)
+        self._alarm.setblocking(False)
+
+    def slots(self) -> list[Slot]:
+        return [self._slot(name, place) for name, place in self._places.items()]
+
+    def wake(self, slot: str) -> None:
+        place = self._places[slot]
+        if place.worker is not None or self._clock() < place.retry_at:
+            return
+        with place.log.open("ab") as log:
+            process = subprocess.Popen(
+                place.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+            )
+        place.worker = _Worker(process, self._clock())
+        threading.Thread(target=self._listen, args=(place, place.worker), daemon=True).start()
+
+    def start(self, slot: str, order: Order) -> None:
+        worker = self._places[slot].worker
+        assert worker is not None, "start() is for idle slots"
+        worker.job, worker.attempt = order.job, order.attempt
+        self._tell(worker, order.to_message())
+
+    def cancel(self, slot: str, job: str, attempt: int) -> None:
+        worker = self._places[slot].worker
+        if worker is not None:
+            self._tell(worker, {"t": "cancel", "job": job, "attempt": attempt})
+
+    def kill(self, slot: str) -> None:
+        worker = self._places[slot].worker
+        if worker is not None:
+            worker.process.kill()
+
+    def sleep(self, slot: str) -> bool:
+        worker = self._places[slot].worker
+        if worker is None:
+            return True
+        if worker.job is not None:
+            return False
+        worker.asked_to_end = True
+        worker.process.kill()
+        return True
+
+    def reports(self) -> list[WorkerReport]:
+        with contextlib.suppress(BlockingIOError):
+            while self.waker.recv(4096):
+                pass
+        found: list[WorkerReport] = []
+        for name, place in self._places.items():
+            self._check_start(name, place)
+            while not place.said.empty():
+                worker, message = place.said.get()
+                if message is None:
+                    found += self._ended(name, place, worker)
+                elif worker is place.worker:
+                    found.append(self._heard(name, place, worker, message))
+        return found
+
+    def close(self) -> None:
+        running = [place.worker.process for place in self._places.values() if place.worker is not None]
+        for process in running:
+            process.kill()
+        for process in running:
+            process.wait()
+        self.waker.close()
+
+    def _slot(self, name: str, place: _Place) -> Slot:
+        worker = place.worker
+        if worker is None:
+            state: SlotState = "gone" if self._clock() < place.retry_at else "asleep"
+            return Slot(name, place.device, state, memory_total=place.memory_total)
+        state = "starting" if not worker.ready else "idle" if worker.job is None else "busy"
+        return Slot(
+            name, place.device, state, worker.job, worker.attempt, place.memory_total, worker.idle_since
+        )
+
+    def _heard(self, name: str, place: _Place, worker: _Worker, message: dict[str, Any]) -> WorkerReport:
+        kind, job, attempt = message.pop("t"), message.pop("job", None), message.pop("attempt", 0)
+        if kind == "ready":
+            worker.ready, worker.idle_since, place.failures = True, self._clock(), 0
+            place.device, place.memory_total = message.get("device", name), message.get("memory_total", 0)
+        elif kind in ("finished", "failed", "cancelled"):
+            worker.job, worker.idle_since = None, self._clock()
+        elif kind == "beat":
+            job, attempt = worker.job, worker.attempt
+        return WorkerReport(name, kind, job, attempt, message)
+
+    def _ended(self, name: str, place: _Place, worker: _Worker) -> list[WorkerReport]:
+        """The process is gone: the slot sleeps, or waits before another try if it never got ready."""
+        code = worker.process.wait()
+        if place.worker is worker:
+            place.worker = None
+        if not worker.ready and not worker.asked_to_end:
+            first, longest = _RETRY_SECONDS
+            place.retry_at = self._clock() + min(first * 2**place.failures, longest)
+            place.failures += 1
+        why = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        return [WorkerReport(name, "lost", worker.job, worker.attempt, {"why": why})]
+
+    def _check_start(self, name: str, place: _Place) -> None:
+        worker = place.worker
+        if worker is not None and not worker.ready and self._clock() - worker.born > START_SECONDS:
+            self.kill(name)
+
+    def _listen(self, place: _Place, worker: _Worker) -> None:
+        """Thread: reads one worker's pipe to its end."""
+        stream: BinaryIO = worker.process.stdout  # pyright: ignore[reportAssignmentType]
+        try:
+            while (message := read_message(stream)) is not None:
+                self._say(place, worker, message)
+        except (ValueError, OSError):
+            worker.process.kill()
+        self._say(place, worker, None)
+
+    def _say(self, place: _Place, worker: _Worker, message: dict[str, Any] | None) -> None:
+        place.said.put((worker, message))
+        # A full buffer means that the loop has yet to wake up anyway; a closed one, that it never will.
+        with contextlib.suppress(OSError):
+            self._alarm.send(b"!")
+
+    def _tell(self, worker: _Worker, message: dict[str, Any]) -> None:
+        stream: BinaryIO = worker.process.stdin  # pyright: ignore[reportAssignmentType]
+        # A worker that has just died is reported as lost.
+        with contextlib.suppress(OSError):
+            write_message(stream, message)
+
+
+def local_workers(devices: Sequence[str], priors: dict[str, str]) -> dict[str, list[str]]:
+    """Command lines of workers, one for each device.
+
+    Args:
+        devices: as for `generate`; ["auto"] takes every CUDA card, or else the processor.
+    """
+    names = list(devices)
+    if names == ["auto"]:
+        cards = _count_cards()
+        names = [f"cuda:{index}" for index in range(cards)] or ["auto"]
+    pairs = [f"{name}={prior}" for name, prior in priors.items()]
+    command = [sys.executable, "-m", "vitruvian.service.worker"]
+    return {name.replace(":", ""): [*command, name, *pairs] for name in names}
+
+
+def _count_cards() -> int:
+    """CUDA cards, asked of the driver's own tool: torch is not imported by the gateway."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    try:
+        told = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in told.stdout.splitlines())

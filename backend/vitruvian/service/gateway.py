@@ -1,0 +1,219 @@
+"""The gateway: one ROUTER, one loop. It keeps the queue and the results, never paints, imports no torch.
+
+A gateway that dies loses nothing that it has accepted: the store is on disk before anything is answered, and
+what clients have not heard yet is read from there again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+import zmq
+
+from vitruvian.core.errors import UserError
+from vitruvian.service import housekeeping
+from vitruvian.service.background import Background
+from vitruvian.service.config import ServeConfig, check_address, is_loopback
+from vitruvian.service.curve import (
+    ALLOWED_FILE,
+    SERVER_FILE,
+    AllowList,
+    Gatekeeper,
+    read_key_file,
+    secure,
+    self_test,
+)
+from vitruvian.service.desk import Desk
+from vitruvian.service.dispatch import Dispatcher, failure
+from vitruvian.service.executor import LocalExecutor
+from vitruvian.service.lock import FolderLock
+from vitruvian.service.sessions import Sessions
+from vitruvian.service.store import Store
+from vitruvian_protocol import limits
+from vitruvian_protocol.errors import explain
+from vitruvian_protocol.messages import new_id
+
+log = logging.getLogger(__name__)
+
+_MESSAGES_AT_ONCE = 256
+"""Read in one turn before anything is sent."""
+_TURN_SECONDS = 0.02
+"""Queue and devices are looked at this often at most while messages pour in."""
+_CLEAN_SECONDS, _BACKUP_SECONDS = 600.0, 3_600.0
+_QUIET_MS, _ACTIVE_MS, _BLOCKED_MS = 200, 50, 2
+
+
+class Gateway:
+    """Serves one state folder on one address until `stop`.
+
+    Args:
+        executor: where jobs run; it is closed with the gateway.
+        clock: monotonic seconds.
+
+    Raises:
+        UserError: folder in use or damaged, address taken, or no keys for an address that others can reach.
+    """
+
+    def __init__(
+        self,
+        config: ServeConfig,
+        executor: Callable[[], LocalExecutor],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        check_exposure(config)
+        for folder in (config.state, config.blobs, config.results):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._config, self._clock = config, clock
+        self._stopping = False
+        self._stack = contextlib.ExitStack()
+        try:
+            self._open(config, executor)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._turn_at = self._clean_at = self._backup_at = clock()
+
+    def _open(self, config: ServeConfig, executor: Callable[[], LocalExecutor]) -> None:
+        self._stack.enter_context(FolderLock(config.state))
+        self._store = Store(config.database)
+        self._stack.callback(self._store.close)
+        requeued = self._store.recover(failure(explain("WORKER_LOST", problem="together with the server")))
+        if requeued:
+            log.warning("%d jobs were at work when the last gateway ended: queued again", len(requeued))
+        housekeeping.clear_partial(config)
+        housekeeping.clear_old(config, self._store)
+        self._context = zmq.Context()
+        self._stack.callback(self._context.term)
+        self._gatekeeper: Gatekeeper | None = None
+        self._router = self._bind()
+        self._executor = executor()
+        self._stack.callback(self._executor.close)
+        self._background = Background()
+        self._stack.callback(self._background.close)
+        self._sessions = Sessions(self._router, self._store, new_id(), self._clock, self._gatekeeper)
+        shared = None if config.keys is None else config.running_per_user
+        self._dispatcher = Dispatcher(
+            config, self._store, self._executor, self._sessions, self._clock, shared
+        )
+        self._desk = Desk(
+            config,
+            self._store,
+            self._dispatcher,
+            self._executor,
+            self._background,
+            self._sessions.reply,
+            self._clock,
+        )
+        self._sessions.desk = self._desk
+        self._wake_all()
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return self._router.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+
+    def stop(self) -> None:
+        """End `run` soon. From a signal handler, too."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Serve until `stop`; then jobs at work go back into the queue, and everything is closed."""
+        poller = zmq.Poller()
+        for source in (self._router, self._executor.waker, self._background.waker):
+            poller.register(source, zmq.POLLIN)
+        if self._gatekeeper is not None:
+            poller.register(self._gatekeeper.socket, zmq.POLLIN)
+        try:
+            while not self._stopping:
+                poller.poll(self._patience())
+                self._turn()
+            self._sessions.say_bye()
+            self._dispatcher.give_back()
+        finally:
+            self._stack.close()
+
+    def _turn(self) -> None:
+        if self._gatekeeper is not None:
+            self._gatekeeper.answer_all()
+        for _ in range(_MESSAGES_AT_ONCE):
+            if not self._sessions.receive():
+                break
+        self._background.finish()
+        now = self._clock()
+        if now - self._turn_at >= _TURN_SECONDS or not self._sessions.hurried:
+            self._turn_at = now
+            self._dispatcher.turn()
+            self._sessions.expire()
+            self._keep_house(now)
+        self._sessions.pump()
+
+    def _patience(self) -> int:
+        """Milliseconds to wait for something to happen."""
+        if self._sessions.hurried:
+            return 0
+        if self._sessions.blocked:
+            return _BLOCKED_MS
+        return _ACTIVE_MS if self._sessions.any_watch else _QUIET_MS
+
+    def _keep_house(self, now: float) -> None:
+        if now - self._clean_at > _CLEAN_SECONDS:
+            self._clean_at = now
+            self._desk.tidy()
+            housekeeping.clear_old(self._config, self._store)
+        if now - self._backup_at > _BACKUP_SECONDS:
+            self._backup_at = now
+            self._store.backup(self._config.state / "jobs.backup.sqlite")
+
+    def _wake_all(self) -> None:
+        """Workers load their model before there is a job."""
+        for slot in self._executor.slots():
+            self._executor.wake(slot.name)
+
+    def _bind(self) -> zmq.Socket:
+        router: zmq.Socket = self._context.socket(zmq.ROUTER)
+        self._stack.callback(router.close)
+        router.linger = 0
+        router.router_mandatory = True
+        router.sndhwm, router.rcvhwm = limits.SNDHWM, limits.RCVHWM
+        router.maxmsgsize = limits.FRAME_BYTES
+        router.handshake_ivl = limits.HANDSHAKE_MS
+        router.heartbeat_ivl, router.heartbeat_timeout = 5_000, 15_000
+        router.ipv6 = "[" in self._config.listen
+        keys = None if self._config.keys is None else read_key_file(self._config.keys / SERVER_FILE)
+        if self._config.keys is not None and keys is not None:
+            self._gatekeeper = Gatekeeper(self._context, AllowList(self._config.keys / ALLOWED_FILE))
+            self._stack.callback(self._gatekeeper.close)
+            secure(router, keys)
+        address = self._config.listen.replace("tcp://localhost:", "tcp://127.0.0.1:")
+        try:
+            router.bind(address)
+        except zmq.ZMQError as error:
+            remedy = "Stop what uses that port, or give another one with --listen"
+            raise UserError("listen", self._config.listen, f"cannot be used ({error})", remedy) from None
+        if keys is not None and self._gatekeeper is not None:
+            self_test(self._context, router, self._gatekeeper, keys["public"])
+        return router
+
+
+def check_exposure(config: ServeConfig) -> None:
+    """Refuse to listen where other machines can reach without keys and somebody on the list.
+
+    Raises:
+        UserError: with the commands that make keys.
+    """
+    host, _ = check_address(config.listen)
+    if config.keys is None:
+        if is_loopback(host):
+            return
+        remedy = (
+            "Make keys with `vitruvian keys server --keys FOLDER`, let clients in with "
+            "`vitruvian keys allow`, then give --keys FOLDER"
+        )
+        raise UserError("listen", config.listen, "can be reached by others, and there are no keys", remedy)
+    read_key_file(config.keys / SERVER_FILE)
+    if not is_loopback(host) and not AllowList(config.keys / ALLOWED_FILE).names():
+        remedy = "Let somebody in first: `vitruvian keys allow KEY NAME`"
+        raise UserError("keys", str(config.keys), "nobody is on the list of clients", remedy)

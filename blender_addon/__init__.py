@@ -11,9 +11,9 @@ bl_info = {
     "category": "Material",
 }
 
-import bpy
+import bpy  # noqa: E402
 
-from . import (
+from . import (  # noqa: E402
     batch_command,
     handlers,
     operators_backend,

@@ -95,7 +95,7 @@ def _item(entry: dict[str, Any]) -> Item:
 
 
 def resumed(path: Path, wanted: Iterable[Item], retry_failed: bool = False) -> Batch:
-    """The queue of `path` brought up to what is wanted now: the same body with the same words keeps its state."""
+    """The queue of `path` brought up to date: the same body with the same words keeps its state."""
     batch = load_batch(path) or Batch(path)
     known = {(item.body, item.prompt, item.seed): item for item in batch.items}
     batch.items = [known.get((item.body, item.prompt, item.seed), item) for item in wanted]
@@ -146,7 +146,7 @@ def read_csv(text: str, default_prompt: str = "") -> list[Item]:
 
 
 class Runner:
-    """Takes a batch through the session, one heavy thing a step. Whoever owns it calls `step` again and again."""
+    """Takes a batch through the session, one heavy thing a step; `step` is called again and again."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class Runner:
         take: Callable[[Item, Job], bool],
         clock: Callable[[], float],
     ) -> None:
-        """`send` exports a body and submits it; `take` puts a ready result where it belongs, False for not yet."""
+        """`send` exports a body and submits it; `take` puts a ready result in place, False for not yet."""
         self.batch = batch
         self._session = session
         self._send = send
@@ -189,7 +189,7 @@ class Runner:
         self.batch.save()
 
     def _find_lost_jobs(self) -> None:
-        """Items that a crash left waiting although their job had been sent, or done although nobody wears it."""
+        """Items that a crash left waiting although their job had been sent, or whose job is unknown."""
         for item in self.batch.items:
             jobs = [j for j in self._session.jobs.values() if j.batch == self.batch.tag(item)]
             if item.state == "waiting" and jobs and jobs[-1].state not in ("failed", "cancelled"):

@@ -1,4 +1,4 @@
-"""The batch without a window: `blender -b file.blend --command vitruvian ...`, and the same in bpy as a module.
+"""The batch without a window: `blender -b file.blend --command vitruvian ...`, or in bpy as a module.
 
 Timers do not fire there, so this polls by itself. Exit codes: 0 all bodies done, 1 some failed, 2 bad input,
 3 no backend, 130 interrupted.

@@ -59,7 +59,7 @@ def _build_mesh(name: str, proxy: Proxy, scale: float) -> bpy.types.Mesh:
 
 
 def _build_bones(armature: bpy.types.Object, proxy: Proxy, scale: float) -> None:
-    """Bones at the joints, each towards the middle of its children. Needs the armature active in object mode."""
+    """Bones at the joints, each towards the middle of its children. Needs object mode."""
     view_layer = bpy.context.view_layer
     view_layer.objects.active = armature
     bpy.ops.object.mode_set(mode="EDIT")

@@ -57,7 +57,7 @@ def look_at(position: Array, target: Array) -> Array:
 
 
 def ring_direction(azimuth: float, elevation: float) -> Array:
-    """Unit vector from the body to a camera; degrees; azimuth 0 is in front (-Y), 90 at the body's left (+X)."""
+    """Unit vector from the body to a camera; degrees; azimuth 0 is in front (-Y), 90 at its left (+X)."""
     a, e = math.radians(azimuth), math.radians(elevation)
     return np.array([math.sin(a) * math.cos(e), -math.cos(a) * math.cos(e), math.sin(e)])
 
@@ -81,8 +81,12 @@ def make_rings(vertices: Array, rings: Rings) -> list[RingCamera]:
     distance = rings.body_distance * fitting_distance(vertices, centre, around, rings.body_elevation)
     cameras = _ring("body", centre, around, rings.body_elevation, distance)
     target = centre + np.array([0.0, 0.0, UPPER_RAISE / REFERENCE_HEIGHT * height])
-    trunk = vertices[np.linalg.norm(vertices[:, :2] - centre[:2], axis=1) < 0.12 * height]
-    tops = trunk[trunk[:, 2] > target[2]]
+    above = vertices[vertices[:, 2] > target[2]]
+    if len(above):
+        # Somebody who sits has head and trunk behind the middle of the whole body.
+        target[:2] = np.sort(above[:, :2], axis=0)[(len(above) - 1) // 2]
+    # Near the trunk's axis: of hands held high and spread arms nothing need stay inside a close-up.
+    tops = above[np.linalg.norm(above[:, :2] - target[:2], axis=1) < 0.12 * height]
     around = _azimuths(rings.upper_views)
     near = UPPER_DISTANCE / REFERENCE_HEIGHT * height
     if len(tops) and around:

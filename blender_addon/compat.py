@@ -28,7 +28,7 @@ def online_access() -> bool:
 
 
 def session_uid(item: bpy.types.ID) -> int:
-    """A number that stays with a datablock until the file is closed, through renames and undo; 0 before 4.2."""
+    """A number that a datablock keeps through renames and undo until the file is closed; 0 before 4.2."""
     return int(getattr(item, "session_uid", 0))
 
 

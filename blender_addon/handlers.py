@@ -1,4 +1,4 @@
-"""What the add-on does when files are loaded, undone, or Blender quits. Nothing here changes the file's data."""
+"""What the add-on does when files are loaded, undone, or Blender quits. Nothing here changes the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job list: what was asked, where it belongs, how far it is. Kept as JSON in the user's folder. No bpy."""
+"""The job list: what was asked, where it belongs, how far it is. JSON in the user's folder. No bpy."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ class Job:
         return str(self.settings.get("prompt", ""))
 
 
-_SAVED = ("id settings address created state seq artifacts files warnings batch offered").split()
+_SAVED = (
+    *("id", "settings", "address", "created", "state", "seq"),
+    *("artifacts", "files", "warnings", "batch", "offered"),
+)
 
 
 def job_to_json(job: Job) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A backend on this computer: its environment, its process, its log. No bpy, no thread.
 
-Everything lies in one folder of the user's: `env/` (a Python environment outside Blender's), `state/` (the
-backend's jobs), `serve.log`, `install.log`, and `backend.json`, which says who runs: pid and port. The process is
-started in a session of its own, outlives Blender, and is found again through that file: never a second one.
+One folder of the user's holds `env/` (a Python environment outside Blender's), `state/` (the backend's jobs),
+`serve.log`, `install.log`, and `backend.json`, which says who runs: pid and port. The process
+outlives Blender and is found again through that file: never a second one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Record:
     pid: int
     port: int
     started: float
-    """What the system says of the process's start, so that a recycled pid is not taken for it; 0 where unknown."""
+    """What the system says of the process's start, so that a recycled pid is not taken for it; 0: unknown."""
 
 
 class LocalBackend:

@@ -119,7 +119,7 @@ class VITRUVIAN_OT_use_settings(_JobOperator, bpy.types.Operator):
 
 
 class VITRUVIAN_OT_retry(_JobOperator, bpy.types.Operator):
-    """Do it again: fetch the result where the job was done, else send the same settings with the body of now"""
+    """Do it again: fetch the result where the job was done, else send the same settings again"""
 
     bl_idname = "vitruvian.retry"
     bl_label = "Try Again"

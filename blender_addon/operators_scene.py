@@ -1,4 +1,4 @@
-"""Buttons that prepare the scene: body, cameras, repairs, seed. Each gathers inputs and calls one function."""
+"""Buttons that prepare the scene: body, cameras, repairs, seed. Each gathers inputs, calls one function."""
 
 import random
 

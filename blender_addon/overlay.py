@@ -1,4 +1,4 @@
-"""What is drawn over the viewport and is no part of the file: the growing texture on the body, the coverage dots."""
+"""Drawn over the viewport and no part of the file: the growing texture on the body, the coverage dots."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class VitruvianPreferences(bpy.types.AddonPreferences):
     )
     command: StringProperty(
         name="Program",
-        description="Path of a `vitruvian` that is installed already; empty uses the add-on's own environment",
+        description="A `vitruvian` that is installed already; empty uses the add-on's own environment",
         subtype="FILE_PATH",
     )
     auto_start: BoolProperty(

@@ -1,4 +1,4 @@
-"""What an artist is told when something is wrong: a code, a sentence, a remedy, and a button where one can help."""
+"""What an artist is told when something is wrong: code, sentence, remedy, and a button where one helps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heartbeat: one persistent timer, no thread. Each beat does a little, within a budget, and never raises."""
+"""The heartbeat: one persistent timer, no thread. Each beat does a little and never raises."""
 
 from __future__ import annotations
 

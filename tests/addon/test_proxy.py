@@ -55,7 +55,7 @@ def test_quads_are_the_backends_triangles_with_their_uvs() -> None:
 
 def test_weights_are_whole_and_bad_words_refused() -> None:
     np.testing.assert_allclose(proxy.make_proxy({}).weights.sum(axis=1), 1.0, atol=1e-9)
-    with pytest.raises(ValueError, match="body.bones"):
+    with pytest.raises(ValueError, match=r"body\.bones"):
         proxy.make_proxy({"bones": 0.5})
     with pytest.raises(ValueError, match="pose = 'Q'"):
         proxy.make_proxy({}, "Q")

@@ -2,8 +2,8 @@
 
     python fake_gateway.py STATE ADDRESS '{"workers": 2, "crash": "after_commit:2", "config": {...}}'
 
-Crash points, each with the how-manieth time: before_commit, after_commit (of an accepted job), before_send and
-after_send of a message type (before_send.accepted), before_publish, after_publish.
+Crash points, each with the number of the time: before_commit, after_commit (of an accepted job), before_send
+and after_send of a message type (before_send.accepted), before_publish, after_publish.
 """
 
 from __future__ import annotations

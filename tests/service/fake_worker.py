@@ -1,14 +1,15 @@
 """A worker that paints seeded noise, by the gateway's own worker loop. What it does stands in the prompt:
 
-    "steps=5 seconds=0.01 size=1000 files=2"       five steps, each so long; two files of so many bytes
-    "crash=step_3 crashes=1"                       dies there, in the first attempt only
-    "stubborn"                                     does not look whether it was cancelled
-    "broken", "out of memory", "refuse", "disk"    fails in these ways
+"steps=5 seconds=0.01 size=1000 files=2"       five steps, each so long; two files of so many bytes
+"crash=step_3 crashes=1"                       dies there, in the first attempt only
+"stubborn"                                     does not look whether it was cancelled
+"broken", "out of memory", "refuse", "disk"    fails in these ways
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from vitruvian.core.errors import UserError
 from vitruvian.service import worker
@@ -41,7 +43,15 @@ CRASH_POINTS = (
     "after_finished",
 )
 """In the order in which a job passes them. The last one is after the result was reported."""
-JPEG = b"\xff\xd8\xff\xe0" + bytes(60)
+
+
+def jpeg() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 64), "grey").save(stream, format="JPEG")
+    return stream.getvalue()
+
+
+JPEG = jpeg()
 
 
 class OutOfMemoryError(Exception):

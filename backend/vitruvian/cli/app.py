@@ -10,6 +10,10 @@ import typer
 from vitruvian import __version__
 from vitruvian.cli.evaluate import bench, evaluate
 from vitruvian.cli.generate import generate
+from vitruvian.cli.keys import keys
+from vitruvian.cli.serve import serve
+from vitruvian.cli.status import status
+from vitruvian.cli.submit import submit
 from vitruvian.cli.train_prior import train_prior
 from vitruvian.core.errors import Cancelled, UserError
 
@@ -24,6 +28,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command()(generate)
+app.command()(serve)
+app.command()(submit)
+app.command()(status)
+app.add_typer(keys)
 app.command("train-prior")(train_prior)
 app.command()(evaluate)
 app.command()(bench)

@@ -17,108 +17,123 @@ QUALITY = "Quality and time"
 MACHINE = "Machine and files"
 
 
+Prompt = Annotated[
+    str, typer.Argument(help="The person in your own words: who, hair, each garment with its colour.")
+]
+MeshFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Your own body (.glb, .gltf, .obj, .ply, or an SMPL/SMPL-X .npz). "
+        "It comes back unchanged, with a texture. Without it, the built-in body is used.",
+        rich_help_panel=BODY,
+    ),
+]
+BodyShape = Annotated[
+    str,
+    typer.Option(
+        help="Shape of the built-in body as JSON, or a JSON file, each value from 0 to 1: "
+        """'{"gender": 0.2, "age": 0.6, "weight": 0.4}'. What you leave out follows your words.""",
+        rich_help_panel=BODY,
+        show_default=False,
+    ),
+]
+Pose = Annotated[
+    str | None,
+    typer.Option(help="Pose of the built-in body: A, T, relaxed, walking, ... [A]", rich_help_panel=BODY),
+]
+Negative = Annotated[
+    str, typer.Option(help="What you do not want to see.", rich_help_panel=LOOK, show_default=False)
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        help="Another number gives another person for the same words; the same one, the same person.",
+        rich_help_panel=LOOK,
+    ),
+]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        help="How strictly to follow your words, 1 (loosely) to 30; too high looks overdone. "
+        "[the image model's own]",
+        rich_help_panel=LOOK,
+        show_default=False,
+    ),
+]
+Reference = Annotated[
+    bool,
+    typer.Option(
+        help="Let every view look at the front close-up, so that all show one person.",
+        rich_help_panel=LOOK,
+    ),
+]
+PriorName = Annotated[
+    str,
+    typer.Option(
+        help="The image model that paints: mini (bundled, works offline), sd15 (downloaded once), "
+        "or a folder or hub name in diffusers' layout.",
+        rich_help_panel=LOOK,
+    ),
+]
+Method = Annotated[str, typer.Option(help="How the views are painted and joined.", rich_help_panel=LOOK)]
+Steps = Annotated[
+    int,
+    typer.Option(help="Painting steps: fewer are quicker, more are cleaner.", rich_help_panel=QUALITY),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        help="Pixels across one painted view. [what the image model was trained on]",
+        rich_help_panel=QUALITY,
+        show_default=False,
+    ),
+]
+TextureSize = Annotated[
+    int, typer.Option(help="Pixels across the texture, 512 to 4096.", rich_help_panel=QUALITY)
+]
+Cameras = Annotated[
+    Path | None,
+    typer.Option(
+        help="Your own cameras as JSON (docs/cameras.md). "
+        "Without it: 8 of the whole body, 8 of the upper body.",
+        rich_help_panel=QUALITY,
+    ),
+]
+ExtraViews = Annotated[
+    int,
+    typer.Option(help="Add this many cameras where the others see the body badly.", rich_help_panel=QUALITY),
+]
+Out = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for the result. It appears only when everything is finished.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda, or one graphics card such as cuda:1.", rich_help_panel=MACHINE),
+]
+
+
 def generate(
-    prompt: Annotated[
-        str, typer.Argument(help="The person in your own words: who, hair, each garment with its colour.")
-    ],
-    mesh: Annotated[
-        Path | None,
-        typer.Option(
-            help="Your own body (.glb, .gltf, .obj, .ply, or an SMPL/SMPL-X .npz). "
-            "It comes back unchanged, with a texture. Without it, the built-in body is used.",
-            rich_help_panel=BODY,
-        ),
-    ] = None,
-    body: Annotated[
-        str,
-        typer.Option(
-            help="Shape of the built-in body as JSON, or a JSON file, each value from 0 to 1: "
-            """'{"gender": 0.2, "age": 0.6, "weight": 0.4}'. What you leave out follows your words.""",
-            rich_help_panel=BODY,
-            show_default=False,
-        ),
-    ] = "",
-    pose: Annotated[
-        str | None,
-        typer.Option(help="Pose of the built-in body: A, T, relaxed, walking, ... [A]", rich_help_panel=BODY),
-    ] = None,
-    negative: Annotated[
-        str, typer.Option(help="What you do not want to see.", rich_help_panel=LOOK, show_default=False)
-    ] = "",
-    seed: Annotated[
-        int,
-        typer.Option(
-            help="Another number gives another person for the same words; the same one, the same person.",
-            rich_help_panel=LOOK,
-        ),
-    ] = 0,
-    guidance: Annotated[
-        float | None,
-        typer.Option(
-            help="How strictly to follow your words, 1 (loosely) to 30; too high looks overdone. "
-            "[the image model's own]",
-            rich_help_panel=LOOK,
-            show_default=False,
-        ),
-    ] = None,
-    reference: Annotated[
-        bool,
-        typer.Option(
-            help="Let every view look at the front close-up, so that all show one person.",
-            rich_help_panel=LOOK,
-        ),
-    ] = True,
-    prior: Annotated[
-        str,
-        typer.Option(
-            help="The image model that paints: mini (bundled, works offline), sd15 (downloaded once), "
-            "or a folder or hub name in diffusers' layout.",
-            rich_help_panel=LOOK,
-        ),
-    ] = "mini",
-    method: Annotated[
-        str, typer.Option(help="How the views are painted and joined.", rich_help_panel=LOOK)
-    ] = "mvhuman",
-    steps: Annotated[
-        int,
-        typer.Option(help="Painting steps: fewer are quicker, more are cleaner.", rich_help_panel=QUALITY),
-    ] = 20,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            help="Pixels across one painted view. [what the image model was trained on]",
-            rich_help_panel=QUALITY,
-            show_default=False,
-        ),
-    ] = None,
-    texture_size: Annotated[
-        int, typer.Option(help="Pixels across the texture, 512 to 4096.", rich_help_panel=QUALITY)
-    ] = 1024,
-    cameras: Annotated[
-        Path | None,
-        typer.Option(
-            help="Your own cameras as JSON (docs/cameras.md). "
-            "Without it: 8 of the whole body, 8 of the upper body.",
-            rich_help_panel=QUALITY,
-        ),
-    ] = None,
-    extra_views: Annotated[
-        int,
-        typer.Option(
-            help="Add this many cameras where the others see the body badly.", rich_help_panel=QUALITY
-        ),
-    ] = 0,
-    out: Annotated[
-        Path,
-        typer.Option(
-            help="Folder for the result. It appears only when everything is finished.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = Path("out/human"),
-    device: Annotated[
-        str,
-        typer.Option(help="auto, cpu, cuda, or one graphics card such as cuda:1.", rich_help_panel=MACHINE),
-    ] = "auto",
+    prompt: Prompt,
+    mesh: MeshFile = None,
+    body: BodyShape = "",
+    pose: Pose = None,
+    negative: Negative = "",
+    seed: Seed = 0,
+    guidance: Guidance = None,
+    reference: Reference = True,
+    prior: PriorName = "mini",
+    method: Method = "mvhuman",
+    steps: Steps = 20,
+    size: Size = None,
+    texture_size: TextureSize = 1024,
+    cameras: Cameras = None,
+    extra_views: ExtraViews = 0,
+    out: Out = Path("out/human"),
+    device: Device = "auto",
 ) -> None:
     """Paint a body from a description, from every side, and join the views into one texture.
 

@@ -6,6 +6,8 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,18 @@ def save_avatar(avatar: Avatar, out: Path, frames: int = 36, report: Report = si
     Raises:
         UserError: when `out` holds something that is not an earlier result, or cannot be written.
     """
+    with fresh_folder(out) as fresh:
+        write_files(avatar, fresh, frames, report)
+    return out.absolute()
+
+
+@contextmanager
+def fresh_folder(out: Path) -> Iterator[Path]:
+    """An empty folder that becomes `out` when the block ends well, and is gone when it does not.
+
+    Raises:
+        UserError: when `out` holds something that is not an earlier result, or cannot be written.
+    """
     out = out.absolute()
     check_out_folder(out)
     try:
@@ -46,13 +60,12 @@ def save_avatar(avatar: Avatar, out: Path, frames: int = 36, report: Report = si
         raise _unwritable(out, error) from error
     try:
         fresh.chmod(0o755)
-        write_files(avatar, fresh, frames, report)
+        yield fresh
         _move_into_place(fresh, out)
     except OSError as error:
         raise _unwritable(out, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return out
 
 
 def write_files(avatar: Avatar, folder: Path, frames: int = 36, report: Report = silent) -> None:

@@ -91,8 +91,7 @@ class AllowList:
         Raises:
             UserError: not a key, not a name, or the name is another key's.
         """
-        if not _is_key(key):
-            raise UserError("key", key, "is not a public key", "Give the 40 characters of the client's key")
+        check_key("key", key)
         if not _NAME.fullmatch(name):
             raise UserError("name", name, "cannot be a name", "Use letters, digits, _ . @ -")
         known = self.names()
@@ -186,7 +185,14 @@ def self_test(context: zmq.Context, router: zmq.Socket, gatekeeper: Gatekeeper, 
         stranger.close()
     if entered or gatekeeper.refused == before:
         found = "a stranger's message was delivered" if entered else "no key was asked for"
-        raise UserError("listen", endpoint, f"does not keep strangers out ({found})", "Do not use this build")
+        problem = f"does not keep strangers out ({found})"
+        raise UserError("address", endpoint, problem, "Do not use this installation")
+
+
+def check_key(field: str, key: str) -> None:
+    """Raises: UserError unless `key` is a public key's 40 characters."""
+    if not _is_key(key):
+        raise UserError(field, key, "is not a public key", "Give the 40 characters that were printed")
 
 
 def _is_key(text: str) -> bool:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
@@ -122,7 +122,7 @@ class LocalExecutor:
 
     def __init__(
         self,
-        commands: dict[str, Sequence[str]],
+        commands: Mapping[str, Sequence[str]],
         logs: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -191,8 +191,8 @@ class Gateway:
         try:
             router.bind(address)
         except zmq.ZMQError as error:
-            remedy = "Stop what uses that port, or give another one with --listen"
-            raise UserError("listen", self._config.listen, f"cannot be used ({error})", remedy) from None
+            remedy = "Stop what uses that port, or give another one with --address"
+            raise UserError("address", self._config.listen, f"cannot be used ({error})", remedy) from None
         if keys is not None and self._gatekeeper is not None:
             self_test(self._context, router, self._gatekeeper, keys["public"])
         return router
@@ -212,7 +212,7 @@ def check_exposure(config: ServeConfig) -> None:
             "Make keys with `vitruvian keys server --keys FOLDER`, let clients in with "
             "`vitruvian keys allow`, then give --keys FOLDER"
         )
-        raise UserError("listen", config.listen, "can be reached by others, and there are no keys", remedy)
+        raise UserError("address", config.listen, "can be reached by others, and there are no keys", remedy)
     read_key_file(config.keys / SERVER_FILE)
     if not is_loopback(host) and not AllowList(config.keys / ALLOWED_FILE).names():
         remedy = "Let somebody in first: `vitruvian keys allow KEY NAME`"

@@ -1,0 +1,100 @@
+"""`vitruvian serve`: paints for Blender and for `vitruvian submit`, until it is stopped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitruvian.core.errors import UserError
+
+_ADDRESS = typer.Option(help="Address to listen on. Anything but this machine's own needs --keys.")
+_KEYS = typer.Option(help="Folder with the server's keys and the list of clients (`vitruvian keys`).")
+
+
+def serve(
+    address: Annotated[str, _ADDRESS] = "tcp://127.0.0.1:29517",
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Folder for queue and results, on a local disk.", show_default="a user folder"),
+    ] = None,
+    keys: Annotated[Path | None, _KEYS] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="auto, cpu, cuda:0, ...; may be repeated: one worker each.", show_default="auto"),
+    ] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An image model that clients may use, as NAME or NAME=FOLDER; may be repeated. "
+            "The first is kept loaded.",
+            show_default="mini",
+        ),
+    ] = None,
+    idle_minutes: Annotated[
+        float, typer.Option(help="Give memory back after so long without work; 0: never.", min=0.0)
+    ] = 10.0,
+    keep_days: Annotated[float, typer.Option(help="Keep results for so long.", min=0.01)] = 14.0,
+    min_free_gb: Annotated[
+        float, typer.Option(help="Take no jobs on with less free disk space than this.", min=0.0)
+    ] = 5.0,
+) -> None:
+    """Paint for Blender and `vitruvian submit`: a queue on disk that survives crashes, one worker per device.
+
+    Stops at Ctrl-C; what was at work is queued again and goes on with the next start.
+    """
+    import logging
+    import signal
+
+    from vitruvian.service.config import ServeConfig
+    from vitruvian.service.executor import LocalExecutor, local_workers
+    from vitruvian.service.gateway import Gateway
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    priors = parse_priors(prior or ["mini"])
+    config = ServeConfig(
+        state=state or default_state(),
+        listen=address,
+        keys=keys,
+        priors=priors,
+        idle_release=60.0 * idle_minutes,
+        keep_days=keep_days,
+        min_free=round(min_free_gb * 2**30),
+    )
+    workers = local_workers(device or ["auto"], priors)
+    gateway = Gateway(config, lambda: LocalExecutor(workers, config.logs))
+    for name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, name), lambda *_: gateway.stop())
+    print(f"listening on {gateway.address}", flush=True)
+    print(f"state {config.state}, process {os.getpid()}", file=sys.stderr, flush=True)
+    gateway.run()
+
+
+def parse_priors(given: list[str]) -> dict[str, str]:
+    """`NAME` or `NAME=FOLDER`, several times.
+
+    Raises:
+        UserError: a path without a name.
+    """
+    priors: dict[str, str] = {}
+    for text in given:
+        name, equals, where = text.partition("=")
+        if not name or any(c in name for c in "/\\ "):
+            remedy = "Write it as NAME or NAME=FOLDER, like suits=/models/suits"
+            raise UserError("prior", text, "has no name that clients can use", remedy)
+        priors[name] = where if equals else name
+    return priors
+
+
+def default_state() -> Path:
+    """Where programs of this user keep what they need between runs."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return base / "vitruvian"

@@ -1,0 +1,199 @@
+"""Jobs over the wire: a real gateway, real worker processes, nothing painted but noise."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_worker import CRASH_POINTS
+from serving import Artist, Served, check_history, served, small_scene
+
+from vitruvian_protocol import events as e
+from vitruvian_protocol.messages import new_id
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    state = tmp_path_factory.mktemp("service") / "state"
+    with served(state, workers=2, config={"cancel_seconds": 0.5}) as running:
+        yield running
+
+
+@pytest.fixture
+def artist(gateway: Served) -> Iterator[Artist]:
+    with Artist(gateway.address) as one:
+        yield one
+
+
+def test_a_job_comes_back_whole(artist: Artist, gateway: Served, tmp_path: Path) -> None:
+    job = artist.submit("size=700000 files=1", seed=3)
+    done = artist.end(job)
+    check_history(artist, job)
+    stages = [type(x).__name__ for x in artist.of(job, *e.DURABLE)]
+    assert stages == ["Queued", "Started", "Stage", "Done"]
+    (info,) = done.artifacts
+    data = artist.fetch(job, info.name, tmp_path / "noise").read_bytes()
+    assert len(data) == info.size == 700_000
+    assert hashlib.sha256(data).hexdigest() == info.sha256
+    assert [p.name for p in gateway.result_folder(job).iterdir()] == ["1"]
+
+
+def test_the_same_job_again_changes_nothing_and_another_is_refused(artist: Artist) -> None:
+    job = artist.submit("a person")
+    artist.end(job)
+    again = artist.submit("a person", job=job)
+    assert again == job
+    assert artist.until(lambda: [x for x in artist.of(job, e.Accepted) if x.duplicate])
+    artist.submit("another person", job=job)
+    assert artist.first(job, e.Rejected).error.code == "ID_CONFLICT"
+    assert len({x.seq for x in artist.of(job, e.Done)}) == 1
+
+
+def test_workers_may_die_anywhere(artist: Artist) -> None:
+    """Killed once at each of twelve points, a job is done by its second attempt; or by its first, where the
+    worker had told its result before it died."""
+    jobs = {p: artist.submit(f"files=2 crash={p} crashes=1") for p in CRASH_POINTS}
+    assert len(jobs) == 12
+    for point, job in jobs.items():
+        assert isinstance(artist.end(job), e.Done), point
+        check_history(artist, job)
+        attempts = max(x.attempt for x in artist.of(job, e.Started))
+        assert attempts == (1 if point == "after_finished" else 2), point
+
+
+def test_the_third_death_is_the_end_of_a_job_and_of_nothing_else(artist: Artist, gateway: Served) -> None:
+    job = artist.submit("crash=step_2")
+    after = artist.submit("the next one")
+    failed = artist.end(job)
+    assert failed.error.code == "WORKER_LOST"
+    assert [x.attempt for x in artist.of(job, e.Started)] == [1, 2, 3]
+    check_history(artist, job)
+    assert isinstance(artist.end(after), e.Done)
+    folder = gateway.result_folder(job)
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code"),
+    [("broken", "INTERNAL"), ("out of memory", "OUT_OF_VRAM"), ("refuse", "BAD_REQUEST")],
+)
+def test_a_job_that_fails_takes_nothing_along(artist: Artist, prompt: str, code: str) -> None:
+    job, after = artist.submit(prompt), artist.submit("the next one")
+    error = artist.end(job).error
+    assert error.code == code
+    assert error.sentence
+    assert "Traceback" not in str(error)
+    assert isinstance(artist.end(after), e.Done)
+
+
+def test_cancelling_a_queued_and_a_running_job_and_no_other(artist: Artist) -> None:
+    running = [artist.submit(f"steps=1000 seconds=0.02 number={n}") for n in range(2)]
+    for job in running:
+        artist.first(job, e.Started)
+    waiting, other = artist.submit("waiting"), artist.submit("other")
+    artist.first(waiting, e.Queued)
+    artist.client.cancel(waiting)
+    assert artist.first(waiting, e.CancelAcked).outcome == "dequeued"
+    assert isinstance(artist.end(waiting), e.Cancelled)
+    artist.client.cancel(running[0])
+    assert artist.first(running[0], e.CancelAcked).outcome == "stopping"
+    assert isinstance(artist.end(running[0]), e.Cancelled)
+    assert isinstance(artist.end(other), e.Done)
+    assert not artist.of(running[1], *e.TERMINAL)
+    artist.client.cancel(running[1])
+    artist.end(running[1])
+    for job in (*running, waiting, other):
+        check_history(artist, job)
+
+
+def test_cancelling_twice_done_and_unknown_jobs(artist: Artist) -> None:
+    job = artist.submit("a person")
+    artist.end(job)
+    for _ in range(2):
+        artist.client.cancel(job)
+    assert artist.until(lambda: artist.of(job, e.CancelAcked))[0].outcome == "already_terminal"
+    assert isinstance(artist.end(job), e.Done)
+    unknown = new_id()
+    artist.client.cancel(unknown)
+    assert artist.first(unknown, e.CancelAcked).outcome == "unknown"
+
+
+def test_a_worker_that_does_not_let_go_is_killed(artist: Artist) -> None:
+    job = artist.submit("stubborn steps=1000 seconds=0.1")
+    artist.first(job, e.Started)
+    artist.client.cancel(job)
+    assert isinstance(artist.end(job), e.Cancelled)
+    check_history(artist, job)
+    after = artist.submit("the next one")
+    assert isinstance(artist.end(after), e.Done)
+
+
+def test_progress_and_previews_arrive(artist: Artist) -> None:
+    job = artist.submit("steps=40 seconds=0.05")
+    artist.end(job)
+    fractions = [x.fraction for x in artist.of(job, e.Progress) if x.stage == "sampling"]
+    assert fractions == sorted(fractions)
+    assert {x.kind for x in artist.of(job, e.Preview)} == {"sheet", "texture"}
+
+
+def test_a_new_session_hears_what_was_missed(artist: Artist, gateway: Served) -> None:
+    job = artist.submit("a person")
+    artist.end(job)
+    with Artist(gateway.address) as later:
+        later.client.attach(job)
+        later.end(job)
+        assert later.of(job, *e.DURABLE) == artist.of(job, *e.DURABLE)
+    with Artist(gateway.address) as later:
+        later.client.attach(job, after_seq=2)
+        later.end(job)
+        assert [x.seq for x in later.of(job, *e.DURABLE)] == [3, 4]
+
+
+def test_status_and_memory(artist: Artist) -> None:
+    job = artist.submit("steps=1000 seconds=0.02")
+    artist.first(job, e.Started)
+    artist.client.status()
+    status = artist.until(lambda: [x for x in artist.heard if isinstance(x, e.Status)])[0]
+    assert status.running == 1
+    assert [line.job for line in status.jobs] == [job]
+    assert len(status.devices) == 2
+    artist.client.release_memory()
+    released = artist.until(lambda: [x for x in artist.heard if isinstance(x, e.MemoryReleased)])[0]
+    assert (released.devices, released.busy) == (1, 1)
+    artist.client.cancel(job)
+    artist.end(job)
+    assert isinstance(artist.end(artist.submit("wakes a device")), e.Done)
+
+
+def test_a_stopped_worker_is_taken_for_dead(tmp_path: Path) -> None:
+    config = {"lease_seconds": 3.0}
+    with served(tmp_path / "state", config=config) as gateway, Artist(gateway.address) as artist:
+        job = artist.submit("steps=30 seconds=0.05")
+        artist.first(job, e.Started)
+        gateway.signal_workers(signal.SIGSTOP)
+        assert isinstance(artist.end(job), e.Done)
+        assert artist.of(job, e.Started)[-1].attempt == 2
+        check_history(artist, job)
+
+
+def test_damaged_results_are_never_served(artist: Artist, gateway: Served, tmp_path: Path) -> None:
+    job = artist.submit("size=600000 files=1")
+    (info,) = artist.end(job).artifacts
+    path = gateway.result_folder(job) / "1" / info.name
+    data = bytearray(path.read_bytes())
+    data[300_000] ^= 1
+    path.write_bytes(data)
+    artist.client.fetch(job, info.name, tmp_path / "noise")
+    assert artist.first(job, e.FetchFailed, e.Fetched).error.code == "UNKNOWN_ARTIFACT"
+    assert not (tmp_path / "noise").exists()
+
+
+def test_a_scene_is_sent_once(artist: Artist, gateway: Served) -> None:
+    scene = small_scene(0.25)
+    artist.end(artist.submit("first", scene))
+    before = len(list(gateway.state.glob("blobs/*/*/*")))
+    artist.end(artist.submit("second", scene))
+    assert len(list(gateway.state.glob("blobs/*/*/*"))) == before

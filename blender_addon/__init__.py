@@ -33,8 +33,8 @@ _CLASSES = (
     *operators_scene.CLASSES,
     *operators_job.CLASSES,
     *operators_backend.CLASSES,
-    *operators_batch.CLASSES,
     *panels.CLASSES,
+    *operators_batch.CLASSES,  # with the batch panel, which comes last
 )
 
 

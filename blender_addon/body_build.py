@@ -29,7 +29,7 @@ def add_proxy(phenotype: Mapping[str, float], pose: str, name: str = "Body") -> 
     body.parent = armature
     modifier = body.modifiers.new("Armature", "ARMATURE")
     modifier.object = armature
-    armature.show_in_front = True
+    armature.data.display_type = "STICK"
     _pose(armature, proxy, scale)
     for item in bpy.context.selected_objects:
         item.select_set(False)

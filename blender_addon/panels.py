@@ -11,6 +11,8 @@ from .proxy import PHENOTYPES
 from .scene_export import cameras_of
 from .session import describe, time_left
 
+CHARACTER_PIXELS = 6.5
+"""Of a usual letter in Blender's own font, before the interface's scale."""
 HISTORY = 8
 """Results that the panel lists; older ones stay in the job list."""
 
@@ -21,11 +23,19 @@ class _Panel:
     bl_category = "Vitruvian"
 
 
-def wrapped(layout: bpy.types.UILayout, text: str, icon: str = "NONE", width: int = 44) -> None:
+def line_width() -> int:
+    """Characters that fit into a line of the sidebar as it is now, beside an icon and the box's edges."""
+    region = bpy.context.region
+    scale = bpy.context.preferences.system.ui_scale
+    pixels = region.width / scale if region is not None and region.type == "UI" else 280
+    return max(16, int((pixels - 60) / CHARACTER_PIXELS))
+
+
+def wrapped(layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
     """A sentence over as many lines as it takes: Blender's labels do not wrap."""
-    line, column = "", layout.column(align=True)
+    line, column, width = "", layout.column(align=True), line_width()
     for word in text.split():
-        if line and len(line) + len(word) >= width:
+        if line and len(line) + 1 + len(word) > width:
             column.label(text=line, icon=icon)
             icon, line = ("BLANK1" if icon != "NONE" else "NONE"), word
         else:
@@ -39,10 +49,10 @@ def draw_error(layout: bpy.types.UILayout, error: Told, job: str = "") -> None:
     box = layout.box()
     wrapped(box, f"{error.sentence}.", icon="ERROR")
     wrapped(box, f"{error.remedy}.")
+    if error.button is not None and error.button[0] != "vitruvian.copy_report":
+        box.operator(error.button[0], text=error.button[1])
     row = box.row(align=True)
     row.label(text=error.code)
-    if error.button is not None:
-        row.operator(error.button[0], text=error.button[1])
     row.operator("vitruvian.copy_report", text="", icon="COPYDOWN").job = job
 
 
@@ -62,7 +72,7 @@ class VITRUVIAN_PT_body(_Panel, bpy.types.Panel):
                 layout.label(text=f"{body.name} (active)", icon="MESH_DATA")
             if len(body.data.uv_layers) > 1 or settings.uv_map:
                 layout.prop_search(settings, "uv_map", body.data, "uv_layers", text="UV map")
-            for doubt in repair.doubts(body, settings.uv_map):
+            for doubt in repair.known_doubts(body, settings.uv_map):
                 wrapped(layout, doubt.sentence, icon="INFO" if doubt.button is None else "ERROR")
                 if doubt.button is not None:
                     layout.operator(doubt.button[0], text=doubt.button[1])
@@ -177,9 +187,9 @@ class VITRUVIAN_PT_generate(_Panel, bpy.types.Panel):
         big = layout.row()
         big.scale_y = 1.6
         big.operator("vitruvian.generate", icon="SHADERFX")
-        row = layout.row()
-        row.prop(settings, "live_preview")
-        row.prop(settings, "auto_apply")
+        column = layout.column(align=True)
+        column.prop(settings, "live_preview")
+        column.prop(settings, "auto_apply")
         self._draw_backend(layout)
         session = runtime.session()
         if session.error is not None:
@@ -187,14 +197,13 @@ class VITRUVIAN_PT_generate(_Panel, bpy.types.Panel):
 
     def _draw_backend(self, layout: bpy.types.UILayout) -> None:
         session, state = runtime.session(), pump.backend_state()
-        words = {"ready": "connected", "off": "not connected"}
-        row = layout.row(align=True)
         connected = session.connection == "ready"
-        where = f" ({state} here)" if state not in ("stopped", "absent") else ""
-        row.label(
-            text=f"Backend: {words.get(session.connection, session.connection)}{where}",
-            icon="LINKED" if connected else "UNLINKED",
-        )
+        words = {"ready": "Connected", "off": "Not connected"}
+        said = words.get(session.connection, session.connection.capitalize())
+        if not connected and state in ("installing", "starting", "stopping"):
+            said = f"Backend {state}"
+        row = layout.row(align=True)
+        row.label(text=said, icon="LINKED" if connected else "UNLINKED")
         if state in ("running", "starting"):
             row.operator("vitruvian.backend_stop", text="", icon="PAUSE")
         elif not connected:

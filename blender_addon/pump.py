@@ -7,12 +7,13 @@ import traceback
 
 import bpy
 
-from . import bodies, compat, overlay, previews, runtime
+from . import bodies, compat, overlay, previews, repair, runtime
 from .jobs import Job
+from .problems import Told
 from .session import Change
 
 BUDGET_S = 0.008
-BUSY_S, IDLE_S = 0.05, 1.0
+HURRIED_S, BUSY_S, IDLE_S = 0.01, 0.05, 1.0
 longest_ms = 0.0
 longest_what = "nothing yet"
 """The longest beat since Blender started, and what it did: a figure for reports."""
@@ -37,6 +38,8 @@ def tick() -> float:
     took = (time.perf_counter() - began) * 1000
     if took > longest_ms:
         longest_ms, longest_what = took, what
+    if runtime.session().hurried:
+        return HURRIED_S
     return BUSY_S if _is_busy() else IDLE_S
 
 
@@ -61,6 +64,9 @@ def _beat() -> str:
     if batch_scene.step():
         redraw()
         return "export of a batch body"
+    if repair.look():
+        redraw()
+        return "a look at the body"
     for job in session.jobs.values():
         if job.previews and previews.take(job):
             redraw()
@@ -84,6 +90,11 @@ def _look_at_backend() -> None:
         if state != _backend_state:
             _backend_state = state
             redraw()
+            if state == "died":
+                last = next(iter(backend.tail(1)), "its log is empty")
+                runtime.session().error = Told(
+                    "BACKEND_DIED", f"The backend on this computer stopped: {last[:200]}", "Its log says more"
+                )
 
 
 def _note(change: Change) -> None:

@@ -13,7 +13,7 @@ from .scene_export import chosen_uv_map, read
 
 NEW_MAP = "Vitruvian UV"
 PLAUSIBLE_METRES = (0.3, 3.0)
-GRID = 128
+GRID = 256
 """Cells a side of the UV square in which overlap is counted."""
 
 
@@ -29,23 +29,49 @@ class Doubt:
         return BUTTONS.get(self.code)
 
 
-_cache: dict[tuple, tuple[Doubt, ...]] = {}
+_known: dict[tuple, tuple[Doubt, ...]] = {}
+_asked: tuple[tuple, str, str] | None = None
+"""Key, object's name and UV map that a panel wants to know about."""
 
 
-def doubts(body: bpy.types.Object, uv_map: str) -> tuple[Doubt, ...]:
-    """What is odd about the body; quick enough to be called from a panel, because the answer is kept."""
-    mesh = body.data
-    scale = tuple(round(value, 4) for value in body.scale)
-    key = (body.name, len(mesh.vertices), len(mesh.polygons), len(mesh.uv_layers), uv_map, scale)
-    if key not in _cache:
-        _cache.clear()
-        _cache[key] = tuple(_find(body, uv_map))
-    return _cache[key]
+def known_doubts(body: bpy.types.Object, uv_map: str) -> tuple[Doubt, ...]:
+    """What is odd about the body as far as it is known: panels compute nothing, the next `look` does."""
+    global _asked
+    key = _key(body, uv_map)
+    if key not in _known:
+        _asked = (key, body.name, uv_map)
+    return _known.get(key, ())
+
+
+def look() -> bool:
+    """Look at the body that a panel asked for; False when none did."""
+    global _asked
+    if _asked is None:
+        return False
+    key, name, uv_map = _asked
+    _asked = None
+    body = bpy.data.objects.get(name)
+    if body is None or body.type != "MESH" or body.mode == "EDIT":
+        return False
+    _known.clear()
+    _known[key] = doubts(body, uv_map)
+    return True
 
 
 def forget() -> None:
-    """Look again at the next call."""
-    _cache.clear()
+    """The bodies may have changed: look again."""
+    _known.clear()
+
+
+def _key(body: bpy.types.Object, uv_map: str) -> tuple:
+    mesh = body.data
+    scale = tuple(round(value, 4) for value in body.scale)
+    return (body.name, len(mesh.vertices), len(mesh.polygons), len(mesh.uv_layers), uv_map, scale)
+
+
+def doubts(body: bpy.types.Object, uv_map: str) -> tuple[Doubt, ...]:
+    """What is odd about the body; takes a moment on a large one."""
+    return tuple(_find(body, uv_map))
 
 
 def _find(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
@@ -98,7 +124,7 @@ def overlap_share(mesh: bpy.types.Mesh, uvs: np.ndarray) -> float:
         return 1.0
     # Evenly spread samples, as many a cell as it takes to tell once from twice.
     rng = np.random.default_rng(0)
-    chosen = rng.choice(len(area), 8 * GRID * GRID, p=area / total)
+    chosen = rng.choice(len(area), 4 * GRID * GRID, p=area / total)
     u, v = rng.random((2, len(chosen), 1))
     flip = (u + v) > 1
     u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)

@@ -58,8 +58,12 @@ def connect() -> Session:
             f"This Blender lacks {', '.join(missing)}",
             "Install the add-on from its zip in Blender 4.2 or newer (older ones: docs/blender.md)",
         )
-    current = session()
-    current.use(endpoint())
+    current, where = session(), endpoint()
+    try:
+        current.use(where)
+    except Exception as error:  # whatever the socket finds wrong with an address or a key
+        sentence = f"The address or a key cannot be used: {error}"
+        raise Problem("NOT_OURS", sentence, "Check address, port and keys in the preferences") from error
     return current
 
 

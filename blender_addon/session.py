@@ -83,7 +83,8 @@ class Session:
         self._connected = False
         self._opened_at = 0.0
         self._fetch_attempts: dict[tuple[str, str], int] = {}
-        self._submitted: set[str] = set()
+        self._taken_up: set[str] = set()
+        """Jobs that the present client looks after; it keeps them through reconnects by itself."""
 
     # ---- connection ----
 
@@ -95,6 +96,11 @@ class Session:
     def connection(self) -> str:
         """off, connecting, ready, lost or refused."""
         return "off" if self._client is None else self._client.state
+
+    @property
+    def hurried(self) -> bool:
+        """Whether the last tick ended with work at hand (a transfer under way)."""
+        return bool(getattr(self._client, "busy", False))
 
     @property
     def busy(self) -> bool:
@@ -116,7 +122,7 @@ class Session:
             self._client.close()
         self._client, self._connected = None, False
         self.server, self.status, self.error = {}, None, None
-        self._submitted.clear()
+        self._taken_up.clear()
 
     def reconnect(self) -> None:
         endpoint = self.endpoint
@@ -158,7 +164,7 @@ class Session:
             self.list.remove(job.id)
             self.list.save()
             raise
-        self._submitted.add(job.id)
+        self._taken_up.add(job.id)
         return job
 
     def cancel(self, job_id: str) -> None:
@@ -263,14 +269,13 @@ class Session:
         address = self.endpoint.address if self.endpoint else ""
         assert self._client is not None
         for job in self.jobs.values():
-            if job.address != address or job.ended:
+            if job.address != address or job.ended or job.id in self._taken_up:
                 continue
+            self._taken_up.add(job.id)
             if job.state == "fetching":
                 self._start_fetching(job)
-            elif job.id not in self._submitted:
+            else:
                 self._client.attach(job.id, job.seq)
-            if job.cancelling:
-                self._client.cancel(job.id)
         return Change("connection")
 
     def _on_lost(self, event: Any) -> Change:

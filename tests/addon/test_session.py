@@ -186,17 +186,23 @@ def test_cancel(world: World, outcome: str) -> None:
     assert not job.cancelling
 
 
-def test_cancel_while_the_line_is_cut_is_sent_when_it_is_back(world: World) -> None:
+def test_one_client_is_told_of_a_job_once_through_all_reconnects(world: World) -> None:
     world.online()
     job_id = world.send()
     world.client.say(events.Accepted(job_id, 0))
-    world.client.lose()
     world.session.tick()
-    world.session.cancel(job_id)
-    world.client.cancelled.clear()
+    world.start()
+    world.online()
+    for _ in range(2):
+        world.client.lose()
+        world.client.greet()
+        world.session.tick()
+    assert world.client.attached == [(job_id, 0)]
+    world.session.reconnect()
     world.client.greet()
     world.session.tick()
-    assert world.client.cancelled == [job_id]
+    assert world.client.attached == [(job_id, 0)]
+    assert len(world.clients) == 3
 
 
 def test_a_cancelled_job_stays_cancelled(world: World) -> None:

@@ -138,9 +138,9 @@ class Artist:
 
     def fetch(self, job: str, name: str, target: Path) -> Path:
         self.client.fetch(job, name, target)
-        ended = self.first(job, e.Fetched, e.FetchFailed)
-        assert isinstance(ended, e.Fetched), ended
-        return ended.path
+        ended = self.until(lambda: [x for x in self.of(job, e.Fetched, e.FetchFailed) if x.name == name])
+        assert isinstance(ended[-1], e.Fetched), ended
+        return ended[-1].path
 
 
 def check_history(artist: Artist, job: str) -> None:

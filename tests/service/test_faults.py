@@ -190,7 +190,7 @@ def test_limits_of_the_queue(tmp_path: Path) -> None:
             artist.first(job, e.Accepted)
         refused = artist.submit("one too many")
         assert artist.first(refused, e.Rejected).error.code == "QUEUE_FULL"
-        unknown = artist.submit("a person", prior="none such")
+        unknown = artist.submit("a person", prior="none-such")
         assert artist.first(unknown, e.Rejected).error.code == "BAD_SETTINGS"
         artist.client.cancel(first)
         for job in waiting:

@@ -45,7 +45,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "jobs.sqlite"
         self.now = 1000.0
-        self.store = Store(self.path, wall=lambda: self.now)
+        self.store = self.opened()
         self.jobs: dict[str, Model] = {}
         self.order: list[str] = []
 
@@ -53,6 +53,12 @@ class StoreMachine(RuleBasedStateMachine):
         if hasattr(self, "store"):
             self.store.close()
             self.folder.cleanup()
+
+    def opened(self) -> Store:
+        """The store without its flushes, which take most of the time and are tested by themselves."""
+        store = Store(self.path, wall=lambda: self.now)
+        store._db.execute("PRAGMA synchronous = OFF")
+        return store
 
     def at_work(self) -> list[tuple[str, Model]]:
         return [(key, job) for key, job in self.jobs.items() if job.state in ("leased", "running")]
@@ -162,7 +168,7 @@ class StoreMachine(RuleBasedStateMachine):
     def crash(self) -> None:
         """The gateway dies and another one opens the same files."""
         self.store.close()
-        self.store = Store(self.path, wall=lambda: self.now)
+        self.store = self.opened()
         self.store.recover(ERROR)
         for _, job in self.at_work():
             self.lose(job)

@@ -47,11 +47,20 @@ def evaluate(
 
 
 def bench(
-    what: Annotated[Literal["render", "generate", "all"], typer.Argument(help="Which part to time.")] = "all",
+    what: Annotated[
+        Literal["render", "generate", "wire", "all"], typer.Argument(help="Which part to time.")
+    ] = "all",
     prior: Annotated[str, _PRIOR] = "mini",
     device: Annotated[str, _DEVICE] = "auto",
+    overhead: Annotated[
+        bool, typer.Option("--overhead", help="wire: also compare a whole job with the same one submitted.")
+    ] = False,
 ) -> None:
     """Time the stages on this machine, against a named alternative in the same run."""
+    if what in ("wire", "all"):
+        _bench_wire(overhead)
+    if what == "wire":
+        return
     from vitruvian.cli.progress import progress_report
     from vitruvian.evaluate.bench import bench_generate, bench_render
     from vitruvian.generation import choose_device
@@ -63,6 +72,19 @@ def bench(
         with progress_report() as report:
             table = bench_generate(prior, chosen, report)
         print_targets("the demo's job: 16 views, 20 steps, 1024 px texture", table)
+
+
+def _bench_wire(overhead: bool) -> None:
+    from vitruvian.evaluate.bench import DEMO_PROMPT
+    from vitruvian.evaluate.protocol import Target
+    from vitruvian.service.bench import bench_overhead, bench_queue, bench_transfers
+
+    parts = [("results over loopback, SHA-256 on both sides", bench_transfers)]
+    parts.append(("20 clients with 10 jobs each, workers that paint nothing", bench_queue))
+    if overhead:
+        parts.append(("the demo's job, submitted", lambda: bench_overhead(DEMO_PROMPT)))
+    for title, run in parts:
+        print_targets(title, [Target(**vars(figure)) for figure in run()])
 
 
 def print_targets(title: str, lines: list[Target]) -> None:

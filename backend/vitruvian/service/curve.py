@@ -126,7 +126,7 @@ class Gatekeeper:
         self.allowed = allowed
         self.socket: zmq.Socket = context.socket(zmq.ROUTER)
         self.socket.linger = 0
-        self.socket.bind("inproc://zeromq.zap")
+        self.socket.bind("inproc://zeromq.zap.01")
         self.refused = 0
 
     def answer_all(self) -> None:

@@ -1,0 +1,124 @@
+"""The real thing: `vitruvian serve` with the bundled image model, and `vitruvian submit`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from serving import Artist, free_port, small_scene
+
+from vitruvian.body.anny_body import anny_body
+from vitruvian.service.convert import body_from, cameras_from, scene_of
+from vitruvian_protocol import events as e
+from vitruvian_protocol.codec import pack_scene, unpack_scene
+from vitruvian_protocol.scene import MeshArrays, Scene
+
+PROMPT = "a man in a red shirt"
+QUICK = ["--steps", "2", "--texture-size", "512", "--pose", "walking"]
+VITRUVIAN = [sys.executable, "-c", "from vitruvian.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    where = f"tcp://127.0.0.1:{free_port()}"
+    state = tmp_path_factory.mktemp("service") / "state"
+    command = [*VITRUVIAN, "serve", "--address", where, "--state", str(state), "--min-free-gb", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert where in process.stdout.readline()
+    yield where
+    process.terminate()
+    assert process.wait(60) == 0
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.slow
+def test_submit_leaves_the_folder_that_generate_leaves(address: str, tmp_path: Path) -> None:
+    for verb, extra in (("submit", ["--server", address]), ("generate", [])):
+        command = [*VITRUVIAN, verb, PROMPT, *QUICK, *extra, "--out", str(tmp_path / verb)]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=900)
+        assert found.returncode == 0, found.stderr
+        assert found.stdout.strip() == str(tmp_path / verb / "human.glb")
+    submitted, generated = files_below(tmp_path / "submit"), files_below(tmp_path / "generate")
+    assert set(submitted) == set(generated)
+    same = [name for name in submitted if name != "report.json" and not name.endswith(".glb")]
+    assert {name: submitted[name] == generated[name] for name in same} == dict.fromkeys(same, True)
+    reports = [json.loads(files["report.json"]) for files in (submitted, generated)]
+    for key in ("prompt", "settings", "cameras", "figures"):
+        assert reports[0][key] == reports[1][key]
+
+
+@pytest.mark.slow
+def test_a_scene_with_prompts_of_its_own_and_no_uvs(address: str, tmp_path: Path) -> None:
+    """A mesh without UVs gets new ones; a real job can be watched, cancelled and followed by another."""
+    with Artist(address) as artist:
+        cancelled = artist.submit(PROMPT, small_scene(), steps=200, texture_size=512)
+        artist.until(lambda: [x for x in artist.of(cancelled, e.Progress) if x.stage == "sampling"])
+        artist.client.cancel(cancelled)
+        assert isinstance(artist.end(cancelled), e.Cancelled)
+        job = artist.submit(PROMPT, small_scene(), steps=3, texture_size=512)
+        names = {info.name for info in artist.end(job).artifacts}
+        assert {"albedo.png", "human.glb", "corner_uvs.npy", "view_015.png"} <= names
+        assert {x.kind for x in artist.of(job, e.Preview)} == {"sheet", "texture"}
+        assert artist.of(job, e.Warned)
+        uvs = np.load(artist.fetch(job, "corner_uvs.npy", tmp_path / "uvs.npy"), allow_pickle=False)
+        assert uvs.shape == (4, 3, 2)
+        assert uvs.min() >= 0.0
+        assert uvs.max() <= 1.0
+
+
+def test_a_body_survives_the_wire() -> None:
+    body = anny_body(pose="walking")
+    scene = unpack_scene(pack_scene(scene_of(body, None)))
+    again = body_from(scene.mesh)
+    assert again.uv_report == []
+    assert again.mesh.uvs is not None
+    assert again.mesh.uv_faces is not None
+    assert body.mesh.uvs is not None
+    assert np.array_equal(again.mesh.vertices, body.mesh.vertices)
+    assert np.array_equal(again.mesh.faces, body.mesh.faces)
+    assert np.array_equal(again.mesh.uvs[again.mesh.uv_faces], body.mesh.uvs[body.mesh.uv_faces])
+    assert again.mesh.rig is not None
+    assert body.mesh.rig is not None
+    assert np.array_equal(again.mesh.rig.weights, body.mesh.rig.weights)
+    assert again.regions is not None
+    assert np.array_equal(again.regions, body.regions)
+
+
+def test_cameras_survive_the_wire() -> None:
+    from vitruvian.render.rigs import default_rig
+
+    body = anny_body()
+    rig = default_rig(body.mesh)
+    scene = unpack_scene(pack_scene(scene_of(body, rig, ("a logo",) + ("",) * (len(rig) - 1))))
+    assert scene.cameras is not None
+    again = cameras_from(scene.cameras)
+    assert np.array_equal(again.T_world_cam, rig.T_world_cam)
+    assert np.array_equal(again.K, rig.K)
+    assert (again.names, again.kinds) == (rig.names, rig.kinds)
+    assert scene.cameras.prompts[0] == "a logo"
+
+
+def test_new_uvs_come_in_the_order_that_was_sent() -> None:
+    from vitruvian.service.convert import new_corner_uvs
+
+    sent = small_scene().mesh
+    inside_out = MeshArrays(sent.name, sent.vertices, np.ascontiguousarray(sent.faces[:, ::-1]))
+    straight, turned = body_from(sent), body_from(inside_out)
+    a, b = new_corner_uvs(sent, straight.mesh), new_corner_uvs(inside_out, turned.mesh)
+    assert a is not None
+    assert b is not None
+    assert np.array_equal(a, b[:, ::-1])
+    assert new_corner_uvs(scene_with(a, sent).mesh, body_from(scene_with(a, sent).mesh).mesh) is None
+
+
+def scene_with(uvs: np.ndarray, mesh: MeshArrays) -> Scene:
+    return Scene(MeshArrays(mesh.name, mesh.vertices, mesh.faces, np.ascontiguousarray(uvs, np.float32)))

@@ -290,6 +290,7 @@ class DealerTransport:
             self._socket.curve_serverkey = keys.server.encode("ascii")
         self._monitor = self._socket.get_monitor_socket(sum(_FAILURES))
         self._failed: str | None = None
+        self._secret = keys is not None
         try:
             self._socket.connect(address)
         except zmq.ZMQError:
@@ -315,6 +316,8 @@ class DealerTransport:
         while self._failed is None and self._monitor.poll(0):
             event = recv_monitor_message(self._monitor, zmq.DONTWAIT)
             self._failed = _FAILURES.get(event["event"])
+            if self._failed == "SERVER_KEY" and not self._secret:
+                self._failed = "NOT_OURS"  # without keys, a handshake that fails so met a server with them
         return self._failed
 
     def wait(self, timeout_s: float) -> None:

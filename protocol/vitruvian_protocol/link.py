@@ -15,13 +15,16 @@ from .messages import Bye, Error, Hello, Message, Ping, Pong, Welcome
 
 State = Literal["connecting", "ready", "lost", "refused"]
 
-GREETING_SECONDS = 5.0
-"""How long an attempt may take from socket to `welcome`."""
+GREETING_SECONDS = 4.5
+"""How long an attempt may take from socket to `welcome`; less than the handshake's own limit."""
 STEADY_SECONDS = 10.0
 """A connection that held so long starts the next row of attempts from the shortest wait again."""
-_FINAL = {"AUTH": 1, "SERVER_KEY": 3, "NOT_OURS": 3, "WIRE_VERSION": 1, "UNSUPPORTED": 1}
-"""Failures that trying again does not mend, and how many in a row make sure of it: a server that stops in the
-middle of a handshake looks like one with another key."""
+_FINAL = ("AUTH", "WIRE_VERSION", "UNSUPPORTED")
+"""Refusals that trying again does not mend."""
+_DOUBTFUL = ("SERVER_KEY", "NOT_OURS")
+"""These neither, but only when they come again and again: a server that stops in the middle of a handshake
+looks like one with another key, and a socket may report the one for the other."""
+_DOUBTS = 3
 
 
 class Transport(Protocol):
@@ -36,7 +39,7 @@ class Transport(Protocol):
         ...
 
     def failure(self) -> str | None:
-        """Code of what the socket noticed: AUTH, SERVER_KEY, NOT_OURS, UNREACHABLE, LOST; None for nothing."""
+        """Code of what the socket noticed (AUTH, SERVER_KEY, NOT_OURS, UNREACHABLE, LOST), or None."""
         ...
 
     def wait(self, timeout_s: float) -> None:
@@ -68,7 +71,8 @@ class Link:
         self._longest = 2.0 if _is_local(address) else limits.BACKOFF_SECONDS[1]
         self._started = self._heard = self._pinged = clock()
         self._pings = 0
-        self._failures: dict[str, int] = {}
+        self._doubts = 0
+        self._hasty = 0
         self._told = ""
         self._run = ""
 
@@ -101,7 +105,8 @@ class Link:
             try:
                 message = decode(frames)
             except ProtocolError as error:
-                self.drop(info_of(error))
+                stranger = error.code == "BAD_FRAME" and self.state != "ready"
+                self.drop(explain("NOT_OURS") if stranger else info_of(error))
                 return None
             if not self._is_own(message) and self.state == "ready":
                 return message
@@ -131,7 +136,7 @@ class Link:
         restarted = bool(self._run) and welcome.run != self._run
         self.state, self.welcome, self._run = "ready", welcome, welcome.run
         self._started, self._told = self._clock(), ""
-        self._failures.clear()
+        self._doubts = 0
         self._emit(Connected(welcome, restarted))
 
     def upkeep(self) -> None:
@@ -176,11 +181,13 @@ class Link:
             self._transport = None
         if self.state == "ready" and now - self._started > STEADY_SECONDS:
             self._backoff = limits.BACKOFF_SECONDS[0]
-        seen = self._failures[error.code] = self._failures.get(error.code, 0) + 1
-        final = seen >= _FINAL.get(error.code, seen + 1)
+            self._hasty = 0
+        self._doubts += error.code in _DOUBTFUL
+        self._hasty += at_once
+        final = error.code in _FINAL or self._doubts >= _DOUBTS
         self.state, self.welcome = "refused" if final else "lost", None
         self._outbox.clear()
-        self._due = now if at_once and seen < 3 else now + self._backoff * random.uniform(0.7, 1.3)
+        self._due = now if at_once and self._hasty < 3 else now + self._backoff * random.uniform(0.7, 1.3)
         if self._due > now:
             self._backoff = min(2 * self._backoff, self._longest)
         if error.code != self._told or final:
@@ -190,7 +197,7 @@ class Link:
     def reconnect(self) -> None:
         """Try now, also after a refusal. Does nothing while ready."""
         if self.state != "ready":
-            self._failures.clear()
+            self._doubts = self._hasty = 0
             self._backoff, self._due = limits.BACKOFF_SECONDS[0], self._clock()
             self._told = ""
             if self.state == "refused":

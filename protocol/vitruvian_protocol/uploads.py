@@ -44,7 +44,7 @@ class Submission:
     maybe_known: bool = False
     """The request was sent once: the server may have the job, heard of or not."""
     tries: int = 0
-    told: int = -1
+    told: int = 0
 
 
 class Uploads:
@@ -143,7 +143,7 @@ class Uploads:
     def tell_progress(self) -> None:
         """At most one event a call, and only when something has moved."""
         for head in self._queue[:1]:
-            if head.transfer and head.sent != head.told:
+            if head.sent not in (0, head.told):
                 head.told = head.sent
                 self._emit(Uploading(head.request.job, head.sent, len(head.blob)))
 

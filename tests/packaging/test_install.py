@@ -50,6 +50,20 @@ def test_zip_brings_all_it_needs(version: str, addon_zip: Path, tmp_path: Path) 
 
 
 @pytest.mark.blender
+@pytest.mark.parametrize("version", ENVIRONMENTS)
+def test_artists_can_install_from_a_studios_repository(
+    version: str, addon_zips: list[Path], tmp_path: Path
+) -> None:
+    build_addon.publish(addon_zips[1:], tmp_path / "repository", build_addon.find_tool())
+    result, script = tmp_path / "result.json", str(HERE / "install_from_repository.py")
+    url = (tmp_path / "repository" / "index.json").as_uri()
+    run([str(blender_python(version)), script, url, str(result)], tmp_path / "user")
+    seen = json.loads(result.read_text())
+    assert seen["enabled"]
+    assert seen["zmq"]
+
+
+@pytest.mark.blender
 def test_zip_installs_in_blender_3_4(addon_zip: Path, tmp_path: Path) -> None:
     blender = shutil.which("blender")
     if blender is None or "Blender 3." not in subprocess.check_output([blender, "--version"], text=True):

@@ -200,7 +200,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 StoreMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestStore = StoreMachine.TestCase
 
@@ -242,6 +242,19 @@ def test_a_damaged_or_newer_file_is_refused(tmp_path: Path) -> None:
     newer.close()
     with pytest.raises(UserError, match="newer"):
         Store(tmp_path / "newer.sqlite")
+
+
+def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite")
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        store.accept("a", "ada", "x", bytes(100_000), [])
+    assert store.jobs() == []
+    store._db.execute(f"PRAGMA max_page_count = {pages + 1000}")
+    assert store.accept("a", "ada", "x", bytes(100_000), [])[1] is False
+    assert [event.kind for event in store.events(job_key("ada", "a"))] == ["queued"]
+    store.close()
 
 
 def test_a_backup_is_whole(tmp_path: Path) -> None:

@@ -36,8 +36,9 @@ class ServeConfig:
     """For users with keys; without keys there is one user, who has the whole queue."""
     running_per_user: int = limits.RUNNING_PER_USER
     job_seconds: float = limits.JOB_SECONDS
-    lease_seconds: float = 30.0
-    """A worker that is silent for so long is taken for dead."""
+    lease_seconds: float = 180.0
+    """A worker that lives but is silent for so long is taken for stuck. A library that works for long without
+    letting Python run (unwrapping a large mesh) is silent, too; one that dies is noticed at once."""
     cancel_seconds: float = 10.0
     """A worker that goes on for so long after a cancel is killed."""
 

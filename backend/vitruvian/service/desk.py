@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from vitruvian.service.config import ServeConfig
 from vitruvian.service.dispatch import Dispatcher
 from vitruvian.service.downloads import Damaged, Download
 from vitruvian.service.executor import Executor
-from vitruvian.service.files import PartFile
+from vitruvian.service.intake import Intake, Reply
 from vitruvian.service.session import LOCAL_USER, Session
 from vitruvian.service.store import IdConflict, JobRow, Store, job_key
-from vitruvian.service.uploads import STALE_SECONDS, Upload, blob_path, read_scene
+from vitruvian.service.uploads import blob_path, read_scene
 from vitruvian_protocol import limits
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.checks import check_settings
@@ -23,12 +24,8 @@ from vitruvian_protocol.codec import spec_sha256
 from vitruvian_protocol.errors import ErrorInfo, ProtocolError, explain, info_of
 from vitruvian_protocol.fields import to_plain
 
-MAX_UPLOADS = 4
-"""Of one owner at a time."""
 MAX_DOWNLOADS = 4
 """Of one session at a time."""
-
-Reply = Callable[[Session, m.Message], None]
 
 
 class Desk:
@@ -52,8 +49,7 @@ class Desk:
         self._config, self._store, self._dispatcher = config, store, dispatcher
         self._executor, self._background, self._reply, self._clock = executor, background, reply, clock
         self._begun = clock()
-        self._uploads: dict[tuple[str, str], Upload] = {}
-        self._transfers: dict[str, Upload] = {}
+        self._intake = Intake(config, dispatcher, background, reply, clock)
         self._sound: set[Path] = set()
         """Blobs that were found to be scenes without fault."""
         self.stages: dict[str, tuple[str, float]] = {}
@@ -65,9 +61,9 @@ class Desk:
             case m.Ping():
                 self._reply(session, m.Pong(re=message.mid))
             case m.PutBegin():
-                self._put_begin(session, message)
+                self._intake.begin(session, message)
             case m.PutChunk():
-                self._put_chunk(session, message)
+                self._intake.chunk(session, message)
             case m.Submit():
                 self._submit(session, message)
             case m.Cancel():
@@ -114,98 +110,14 @@ class Desk:
         for job, watch in session.watches.items():
             if watch.cancel_on_leave:
                 self._dispatcher.cancel(job)
+        self._intake.leave(session)
         session.close()
 
     def tidy(self) -> None:
-        """Forget uploads that nobody goes on with."""
-        limit = self._clock() - STALE_SECONDS
-        for key, upload in list(self._uploads.items()):
-            if upload.touched < limit:
-                self._drop(key)
+        """Forget uploads that nobody goes on with, and how far jobs were that have ended."""
+        self._intake.tidy()
         at_work = {row.id for row in self._store.jobs(states=("leased", "running"))}
         self.stages = {job: told for job, told in self.stages.items() if job in at_work}
-
-    # ---- scenes in
-
-    def _put_begin(self, session: Session, message: m.PutBegin) -> None:
-        path = blob_path(self._config.blobs, session.owner, message.sha256)
-        if path.is_file():
-            self._reply(session, m.PutReady(re=message.mid, offset=message.size, credit=0))
-            return
-        key = session.owner, message.sha256
-        upload = self._uploads.get(key)
-        if upload is None or upload.total != message.size:
-            error = self._no_upload(session, message)
-            if error is not None:
-                self.refuse(session, message.mid, error)
-                return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            upload = Upload(*key, message.size, PartFile(path), self._clock())
-            self._uploads[key] = upload
-        self._transfers.pop(upload.transfer, None)
-        upload.transfer, upload.peer, upload.touched = message.mid, session.peer, self._clock()
-        self._transfers[message.mid] = upload
-        self._reply(session, m.PutReady(re=message.mid, offset=upload.file.size, credit=upload.open_window()))
-
-    def _no_upload(self, session: Session, message: m.PutBegin) -> ErrorInfo | None:
-        if message.size > limits.SCENE_BYTES:
-            return explain("TOO_LARGE", "$.size", "is too large", message.size, limits.SCENE_BYTES)
-        if self._dispatcher.disk_full:
-            return explain("DISK_FULL_SERVER")
-        if sum(owner == session.owner for owner, _ in self._uploads) >= MAX_UPLOADS:
-            return explain("RATE", problem="too many uploads at once")
-        return None
-
-    def _put_chunk(self, session: Session, message: m.PutChunk) -> None:
-        upload = self._transfers.get(message.transfer)
-        if upload is None or upload.peer != session.peer:
-            return
-        key = upload.owner, upload.sha256
-        if not upload.takes(message.offset, message.data.nbytes):
-            self._drop(key)
-            self.refuse(session, message.transfer, explain("CORRUPT", problem="a piece is missing"))
-            return
-        try:
-            upload.file.write(message.data)
-        except OSError:
-            self._drop(key)
-            self.refuse(session, message.transfer, explain("DISK_FULL_SERVER"))
-            return
-        upload.touched = self._clock()
-        if upload.whole:
-            self._put_end(session, upload)
-            return
-        grant = upload.new_credit()
-        if grant:
-            self._reply(session, m.Credit(transfer=upload.transfer, size=grant))
-
-    def _put_end(self, session: Session, upload: Upload) -> None:
-        transfer, key = upload.transfer, (upload.owner, upload.sha256)
-        self._forget(key)
-        if upload.file.sha256 != upload.sha256:
-            upload.file.discard()
-            self.refuse(session, transfer, explain("CORRUPT", problem="the scene has another hash"))
-            return
-
-        def then(outcome: object) -> None:
-            if isinstance(outcome, BaseException):
-                upload.file.discard()
-                self.refuse(session, transfer, explain("DISK_FULL_SERVER"))
-            else:
-                self._reply(session, m.PutDone(re=transfer, sha256=upload.sha256))
-
-        self._background.run(upload.file.finish, then)
-
-    def _drop(self, key: tuple[str, str]) -> None:
-        upload = self._forget(key)
-        if upload is not None:
-            upload.file.discard()
-
-    def _forget(self, key: tuple[str, str]) -> Upload | None:
-        upload = self._uploads.pop(key, None)
-        if upload is not None:
-            self._transfers.pop(upload.transfer, None)
-        return upload
 
     # ---- jobs
 
@@ -272,6 +184,9 @@ class Desk:
             )
         except IdConflict:
             self._reject(session, message, explain("ID_CONFLICT", "$.job", "is taken"))
+            return
+        except sqlite3.OperationalError:
+            self._reject(session, message, explain("DISK_FULL_SERVER"))
             return
         position = self._store.positions().get(row.id, 0)
         self._reply(
@@ -352,9 +267,7 @@ class Desk:
         download = session.downloads.pop(message.transfer, None)
         if download is not None:
             download.close()
-        upload = self._transfers.get(message.transfer)
-        if upload is not None and upload.peer == session.peer:
-            self._drop((upload.owner, upload.sha256))
+        self._intake.stop(session, message.transfer)
 
     # ---- the server
 

@@ -69,11 +69,18 @@ class Dispatcher:
         self._attempts: dict[str, _Attempt] = {}
         self._looked_at_disk = float("-inf")
         self._disk_full = False
+        self._unheard: list[WorkerReport] = []
 
     def turn(self) -> None:
-        """Do what is due. Called by the gateway's loop, often."""
-        for report in self._executor.reports():
-            self._hear(report)
+        """Do what is due. Called by the gateway's loop, often.
+
+        Raises:
+            sqlite3.OperationalError: the disk is full. Nothing is lost: the next turn begins where it was.
+        """
+        self._unheard += self._executor.reports()
+        while self._unheard:
+            self._hear(self._unheard[0])
+            self._unheard.pop(0)
         self._end_what_is_late()
         self._hand_out()
         self._rest()

@@ -20,12 +20,16 @@ class StoredFile:
 
 
 class PartFile:
-    """A file that grows under a passing name and gets its own with `finish`."""
+    """A file that grows under a passing name and gets its own with `finish`.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        beside: goes into the passing name, where several may grow towards the same one.
+    """
+
+    def __init__(self, path: Path, beside: str = "") -> None:
         self.path = path
         self.size = 0
-        self._part = path.with_name(path.name + PART_SUFFIX)
+        self._part = path.with_name(path.name + beside + PART_SUFFIX)
         self._hash = hashlib.sha256()
         self._file = self._part.open("wb")
 
@@ -52,17 +56,6 @@ class PartFile:
         """Leave nothing behind."""
         self._file.close()
         self._part.unlink(missing_ok=True)
-
-
-def write_durably(path: Path, data: bytes) -> StoredFile:
-    """`data` as a file that survives a power cut once this returns."""
-    file = PartFile(path)
-    try:
-        file.write(data)
-        return file.finish()
-    except BaseException:
-        file.discard()
-        raise
 
 
 def sync_folder(folder: Path) -> None:

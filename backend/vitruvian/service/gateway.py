@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 
@@ -145,9 +146,12 @@ class Gateway:
         now = self._clock()
         if now - self._turn_at >= _TURN_SECONDS or not self._sessions.hurried:
             self._turn_at = now
-            self._dispatcher.turn()
+            try:
+                self._dispatcher.turn()
+                self._keep_house(now)
+            except sqlite3.OperationalError:
+                log.exception("the store cannot be written; trying again")
             self._sessions.expire()
-            self._keep_house(now)
         self._sessions.pump()
 
     def _patience(self) -> int:

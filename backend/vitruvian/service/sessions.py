@@ -107,7 +107,16 @@ class Sessions:
         elif not isinstance(message, _UNCOUNTED) and not session.may_ask(now):
             self.desk.refuse(session, message.mid, explain("RATE"))
         else:
+            self._answer(session, message)
+
+    def _answer(self, session: Session, message: m.Message) -> None:
+        """A fault of ours while answering one client must not end the service for all."""
+        try:
             self.desk.answer(session, message)
+        except Exception:
+            error_id = message.mid[:8]
+            log.exception("error %s while answering %s", error_id, message.t)
+            self.desk.refuse(session, message.mid, explain("INTERNAL", error_id=error_id))
 
     def _greet(self, peer: bytes, owner: str, hello: m.Hello) -> None:
         error: ErrorInfo | None = None

@@ -46,10 +46,10 @@ class Upload:
     sha256: str
     total: int
     file: PartFile
-    touched: float
-    transfer: str = ""
-    """The transfer that feeds it; an earlier one's chunks are ignored."""
+    touched: float = 0.0
+    """When bytes came last, on the monotonic clock."""
     peer: bytes = b""
+    """The connection that feeds it; none where that is gone."""
     allowed: int = 0
     """Offset up to which credit was given."""
 

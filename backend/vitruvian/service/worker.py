@@ -141,6 +141,9 @@ class Worker:
             progress.send("cancelled")
         except Exception as error:
             progress.send("failed", **describe(error))
+            if "CUDA error" in str(error):
+                # After one of these every call to the card fails: only a new process helps.
+                os._exit(1)
         else:
             listed = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in files]
             progress.send("finished", files=listed)

@@ -25,6 +25,9 @@ from vitruvian.wardrobe.train_vae import (
 )  # fmt: skip
 from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, train
 
+SQUARED = 10.0
+"""Weight of the squared error: colours are right by now, and what is left to win are the larger errors."""
+
 
 def train_decoder(
     out: Path,
@@ -81,5 +84,5 @@ def decoder_loss(
             latents = vae.encode(target).latent_dist.mean
         noise = torch.randn(latents.shape, generator=generator).to(images.device)
         made = vae.decode(latents + LATENT_NOISE * noise).sample.float()
-    pixel, edges = weighted_errors(made - target, masks)
+    pixel, edges = weighted_errors(made - target, masks, SQUARED)
     return pixel + edges, {"pixel": pixel.item(), "edges": edges.item()}

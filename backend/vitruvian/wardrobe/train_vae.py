@@ -178,10 +178,12 @@ def autoencoder_loss(
     return pixel + edges + KL_WEIGHT * kl, {"pixel": pixel.item(), "edges": edges.item(), "kl": kl.item()}
 
 
-def weighted_errors(error: Float[Tensor, "N 3 h w"], masks: Bool[Tensor, "N h w"]) -> tuple[Tensor, Tensor]:
-    """L1 + L2, and the L1 of differences, both weighted towards the person."""
+def weighted_errors(
+    error: Float[Tensor, "N 3 h w"], masks: Bool[Tensor, "N h w"], squared: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """L1 + `squared` * L2, and the L1 of differences, both weighted towards the person."""
     weight = masks[:, None].float() * (1 - BACKGROUND_WEIGHT) + BACKGROUND_WEIGHT
-    pixel = ((error.abs() + error.square()) * weight).sum() / (weight.sum() * 3)
+    pixel = ((error.abs() + squared * error.square()) * weight).sum() / (weight.sum() * 3)
     return pixel, edge_loss(error, weight)
 
 

@@ -25,7 +25,7 @@ LAYERS = (
 )
 """Rooms and top-level modules from the ground up. A room imports from lower layers and from itself; within a
 layer only what `NEIGHBOURS` names."""
-NEIGHBOURS = {("body", "render"), ("render", "body"), ("generation", "job")}
+NEIGHBOURS = {("body", "render"), ("render", "body"), ("generation", "job"), ("cli", "service")}
 """Pairs (importer, imported) of one layer that may meet."""
 BESIDE = {"wardrobe", "evaluate"}
 """Stand beside the methods: may import every room but service and cli; only cli imports them."""

@@ -208,7 +208,9 @@ def explain(
     for name, value in (("path", path), ("problem", problem), ("got", found or error_id), ("limit", bound)):
         # Not str.format: the values come from outside, and a template is never made from them.
         sentence = sentence.replace("{" + name + "}", short(value, 300))
-    return ErrorInfo(code, " ".join(sentence.split()), text.remedy, text.retry, path, found, bound, error_id)
+    sentence = " ".join(sentence.split())
+    sentence = sentence[:1].upper() + sentence[1:]
+    return ErrorInfo(code, sentence, text.remedy, text.retry, path, found, bound, error_id)
 
 
 def info_of(error: ProtocolError) -> ErrorInfo:

@@ -71,7 +71,7 @@ def update(job: str, jpeg: Path) -> bool:
 
 
 def _linear(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """sRGB values as in a picture's file, to what the viewport's framebuffer expects. [N * 4], alpha unchanged"""
+    """A picture's sRGB values as the viewport's framebuffer expects them. [N * 4], alpha unchanged"""
     encoded = pixels.reshape(-1, 4)[:, :3]
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     return np.column_stack([linear, pixels.reshape(-1, 4)[:, 3]]).astype(np.float32).ravel()

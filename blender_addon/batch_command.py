@@ -134,11 +134,8 @@ def _wear_again(batch: Batch) -> None:
 
 
 def _connect(address: str) -> Session:
-    missing = runtime.missing_packages()
-    if address and not missing:
-        session = runtime.session()
-        session.use(Endpoint(address))
-        return session
+    if address:
+        runtime.pinned = Endpoint(address)
     return runtime.connect()
 
 

@@ -118,7 +118,8 @@ def overlap_share(mesh: bpy.types.Mesh, uvs: np.ndarray) -> float:
     mesh.calc_loop_triangles()
     triangles = uvs[read(mesh.loop_triangles, "loops", np.int32, 3)].astype(np.float64)
     a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
-    area = np.abs(np.cross(b - a, c - a)) / 2
+    first, second = b - a, c - a
+    area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2
     total = float(area.sum())
     if total <= 0:
         return 1.0

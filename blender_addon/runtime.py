@@ -20,6 +20,8 @@ VERSION = "0.1.0"
 
 _session: Session | None = None
 _backend: local_backend.LocalBackend | None = None
+pinned: Endpoint | None = None
+"""Where to connect whatever the preferences say; the headless batch sets it."""
 epoch = 0
 """Counts loaded files: what was remembered of an earlier one is worth nothing."""
 
@@ -75,6 +77,8 @@ def endpoint() -> Endpoint:
     """
     from . import preferences
 
+    if pinned is not None:
+        return pinned
     wanted = preferences.get()
     if wanted is None:
         return Endpoint(os.environ.get("VITRUVIAN_ADDRESS", backend().address))
@@ -167,7 +171,7 @@ def make_keys() -> str:
 
 def close() -> None:
     """Let go of everything; jobs and the local backend go on."""
-    global _session, _backend
+    global _session, _backend, pinned
     if _session is not None:
         _session.close()
-    _session, _backend = None, None
+    _session, _backend, pinned = None, None, None

@@ -1,4 +1,4 @@
-"""The add-on in Blender as a Python module: each case in a process of its own (tests/addon/blender_cases.py)."""
+"""The add-on in Blender as a Python module: each case in its own process (blender_cases.py)."""
 
 from __future__ import annotations
 

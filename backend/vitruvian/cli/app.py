@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vitruvian import __version__
+from vitruvian.cli.batch import batch
 from vitruvian.cli.evaluate import bench, evaluate
 from vitruvian.cli.generate import generate
 from vitruvian.cli.keys import keys
@@ -31,6 +32,7 @@ app.command()(generate)
 app.command()(serve)
 app.command()(submit)
 app.command()(status)
+app.command()(batch)
 app.add_typer(keys)
 app.command("train-prior")(train_prior)
 app.command()(evaluate)

@@ -1,0 +1,115 @@
+"""Runs in Blender's own environment against a backend that really serves; see blender_cases.py.
+
+python blender_live.py ZIP FOLDER CASE ADDRESS
+"""
+
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import blender_cases as cases
+import bpy  # pyright: ignore[reportMissingImports]
+import numpy as np
+from blender_cases import MODULE, add_body, addon
+
+ADDRESS = sys.argv[4]
+
+
+def small(panel: Any) -> None:
+    """The quickest settings that still are the whole way."""
+    panel.steps, panel.texture_size = 4, "512"
+    panel.prompt = "a man with short black hair in a red shirt, blue trousers and white shoes"
+
+
+def until(condition: Any, seconds: float = 900.0) -> None:
+    pump, end = addon("pump"), time.monotonic() + seconds
+    while not condition():
+        pump.tick()
+        time.sleep(0.02)
+        if time.monotonic() > end:
+            jobs = [vars(job) for job in addon("runtime").session().jobs.values()]
+            raise AssertionError(f"it never happened: {jobs}")
+
+
+def case_generate() -> None:
+    """The artist's way: body, rig, click, previews, result; nothing else changed; save, reopen."""
+    body = add_body(proxy_pose="relaxed")
+    panel = bpy.context.scene.vitruvian
+    small(panel)
+    panel.body_views, panel.upper_views = 6, 2
+    bpy.ops.vitruvian.add_rig()
+    bpy.context.view_layer.update()
+    before = cases.fingerprint(body)
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    session = addon("runtime").session()
+    (job,) = session.jobs.values()
+    until(lambda: job.ended)
+    assert job.state == "ready", vars(job)
+    assert job.preview_number > 0, "previews came on the way"
+    until(lambda: body.vitruvian.job == job.id)
+    assert cases.fingerprint(body) == before
+    image = body.material_slots[0].material.node_tree.nodes["Albedo"].image
+    assert tuple(image.size) == (512, 512)
+    pixels = np.empty(512 * 512 * 4, np.float32)
+    image.pixels.foreach_get(pixels)
+    assert pixels.reshape(-1, 4)[:, :3].std() > 0.05, "a texture, not a colour"
+    print("longest beat", addon("pump").longest_ms, addon("pump").longest_what)
+    path = str(cases.FOLDER / "done.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    body = bpy.data.objects["Body"]
+    assert cases.fingerprint(body) == before
+    assert body.vitruvian.job == job.id
+    assert '"seed"' in body.vitruvian.report
+
+
+def case_cancel() -> None:
+    add_body()
+    panel = bpy.context.scene.vitruvian
+    small(panel)
+    panel.steps = 200
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    (job,) = addon("runtime").session().jobs.values()
+    until(lambda: job.state == "running" and job.fraction > 0)
+    bpy.ops.vitruvian.cancel(job=job.id)
+    until(lambda: job.state == "cancelled")
+    assert not addon("bodies").is_worn(job)
+
+
+def case_bad_scene_then_a_good_one() -> None:
+    """What the real client refuses is told, and the connection is none the worse."""
+    body = add_body()
+    panel = bpy.context.scene.vitruvian
+    small(panel)
+    body.data.vertices[0].co.x = 1e30
+    assert "implausible size" in cases.refused(bpy.ops.vitruvian.generate)
+    assert addon("runtime").session().error is not None
+    assert not addon("runtime").session().jobs
+    until(lambda: addon("runtime").session().connection == "ready", 60)
+
+
+def main() -> None:
+    cases.install()
+    cases.fresh()
+    preferences = addon("preferences").get()
+    preferences.backend, preferences.use_keys, preferences.address = "REMOTE", False, ADDRESS
+    globals()[f"case_{sys.argv[3]}"]()
+
+
+if __name__ == "__main__":
+    code = 1
+    try:
+        main()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if not code:
+        bpy.ops.preferences.addon_disable(module=MODULE)
+    os._exit(code)

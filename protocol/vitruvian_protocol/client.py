@@ -124,6 +124,7 @@ class Client:
             if not self._busy or self._clock() >= end:
                 break
         self._link.upkeep()
+        self._jobs.upkeep()
         self._uploads.check_stall(STALL_SECONDS)
         self._downloads.check_stall(STALL_SECONDS)
         self._uploads.tell_progress()
@@ -245,10 +246,10 @@ class Client:
                 self._emit(events.Status(*queue, message.uptime_s))
             case m.Released():
                 self._emit(events.MemoryReleased(message.devices, message.busy))
-            case m.Error():
+            case m.Error() if message.error.code != "RATE":
                 self._emit(events.Warned("", message.error.sentence))
             case _:
-                pass  # what a newer server says, or an answer to what was given up meanwhile
+                pass  # from a newer server, or to what was given up meanwhile, or asked again in any case
 
 
 def _key(event: events.Event) -> tuple[object, ...]:

@@ -28,6 +28,9 @@ from .messages import (
 
 _HASH_STEP = 4 * limits.MIB
 """Bytes of an old `.part` that are hashed in one step: a few milliseconds."""
+_SYNC_STEP = 4 * limits.MIB
+"""The disk is waited for so often, lest all of a large file be waited for at its end, in one call."""
+_sync = getattr(os, "fdatasync", os.fsync)
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Download:
     size: int = -1
     sha256: str = ""
     ungranted: int = 0
+    unsynced: int = 0
     told: int = -1
     damaged: int = 0
 
@@ -87,6 +91,10 @@ class Download:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.digest.update(data)
         self.hashed += data.nbytes
+        self.unsynced += data.nbytes
+        if self.unsynced >= _SYNC_STEP:
+            _sync(self.file.fileno())
+            self.unsynced = 0
 
     def finish(self) -> None:
         """Put the file in its place. Raises OSError."""
@@ -161,6 +169,8 @@ class Downloads:
                     self._begin(head, message)
                 case ArtifactChunk():
                     self._chunk(head, message)
+                case Error() if message.error.code == "BAD_FIELD" and head.hashed:
+                    self._again(head, "it is longer than the server's")
                 case Error():
                     self._fail(head, message.error)
                 case _:

@@ -13,6 +13,8 @@ from .link import Link
 
 _HEAL_SECONDS = 2.0
 """A gap is asked about at most so often."""
+_ANSWER_SECONDS = 5.0
+"""What was not answered for so long, or was refused for coming too quickly, is asked again."""
 
 
 @dataclass
@@ -33,8 +35,8 @@ class Jobs:
     def __init__(self, link: Link, emit: Callable[[events.Event], None], clock: Callable[[], float]) -> None:
         self._link, self._emit, self._clock = link, emit, clock
         self._live: dict[str, Live] = {}
-        self._cancels: set[str] = set()
-        """Jobs whose `cancel` was not answered yet."""
+        self._cancels: dict[str, float] = {}
+        """Jobs whose `cancel` was not answered yet, and when it was sent."""
 
     def add(self, job: str, after_seq: int = 0, attach: bool = True) -> None:
         """Hear of a job. Without `attach` the server tells of it anyway."""
@@ -47,7 +49,7 @@ class Jobs:
 
     def cancel(self, job: str) -> None:
         """Ask until it is answered, on whatever connection."""
-        self._cancels.add(job)
+        self._cancels[job] = self._clock()
         self._link.send(m.Cancel(job=job))
 
     def restart(self) -> None:
@@ -55,7 +57,18 @@ class Jobs:
         for job, live in self._live.items():
             self._attach(job, live)
         for job in self._cancels:
-            self._link.send(m.Cancel(job=job))
+            self.cancel(job)
+
+    def upkeep(self) -> None:
+        """Repeat what was not answered."""
+        if self._link.state != "ready":
+            return
+        late = self._clock() - _ANSWER_SECONDS
+        for job, live in self._live.items():
+            if live.attaching and live.asked < late:
+                self._attach(job, live)
+        for job in [job for job, sent in self._cancels.items() if sent < late]:
+            self.cancel(job)
 
     def _attach(self, job: str, live: Live) -> None:
         request = m.Attach(job=job, after_seq=live.last_seq)
@@ -119,7 +132,7 @@ class Jobs:
             self._emit(waiting)
 
     def _cancel_acked(self, ack: m.CancelAck) -> None:
-        self._cancels.discard(ack.job)
+        self._cancels.pop(ack.job, None)
         self._emit(events.CancelAcked(ack.job, ack.outcome))
         if ack.outcome == "unknown" and ack.job in self._live:
             # The server never had it, or has it no more: nothing runs.

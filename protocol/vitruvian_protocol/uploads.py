@@ -27,6 +27,8 @@ from .messages import Rejected as RejectedMessage
 _TRIES = 3
 _AGAIN = ("BLOB_MISSING", "SPEC_HASH", "CORRUPT")
 """Refusals that sending all of it again mends."""
+_PAUSE_SECONDS = 1.0
+"""After RATE: a long row of jobs goes out as quickly as the server lets it."""
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Uploads:
         self._link, self._emit, self._clock = link, emit, clock
         self._queue: list[Submission] = []
         self._moved = clock()
+        self._paused_until = clock()
 
     def add(self, request: Submit, blob: memoryview) -> None:
         if self.find(request.job) is not None:
@@ -80,7 +83,7 @@ class Uploads:
 
     def step(self) -> bool:
         """Send the next piece of the head; False if there is nothing to send now."""
-        if not self._queue or not self._link.clear:
+        if not self._queue or not self._link.clear or self._clock() < self._paused_until:
             return False
         head = self._queue[0]
         if not head.transfer:
@@ -132,8 +135,11 @@ class Uploads:
         self._link.send(head.request)
 
     def _refused(self, head: Submission, error: ErrorInfo) -> None:
-        head.tries += 1
-        if error.code in _AGAIN and head.tries < _TRIES:
+        if error.code == "RATE":
+            self._paused_until = self._clock() + _PAUSE_SECONDS
+        else:
+            head.tries += 1
+        if error.code == "RATE" or (error.code in _AGAIN and head.tries < _TRIES):
             head.transfer = head.asked = ""
             head.sent = head.credit = 0
             return

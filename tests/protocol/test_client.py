@@ -317,6 +317,15 @@ def test_a_submission_survives_a_lost_connection(desk: Desk, stage: str) -> None
         assert (attach.job, attach.after_seq) == (job, 0), "events may have been missed"
 
 
+def test_too_many_at_once_go_out_slower(desk: Desk) -> None:
+    job = desk.client.submit(scene(), SETTINGS)
+    for _ in range(5):
+        assert desk.answer(m.Rejected(re=upload(desk).mid, job=job, error=explain("RATE"))) == []
+        assert not desk.wire.taken(m.PutBegin)
+        desk.poll(seconds=1.1)
+    accept(desk, upload(desk))
+
+
 def test_a_server_that_sits_on_a_request_is_left(desk: Desk) -> None:
     desk.client.submit(scene(), SETTINGS)
     upload(desk)
@@ -423,6 +432,24 @@ def test_jobs_are_attached_to_again_from_the_last_event(desk: Desk) -> None:
     desk.greet(OTHER_RUN)
     attach = desk.wire.one(m.Attach)
     assert (attach.job, attach.after_seq) == (job, 2)
+
+
+def test_what_is_not_answered_is_asked_again(desk: Desk) -> None:
+    desk.client.attach(JOB)
+    desk.client.cancel(JOB)
+    first = desk.wire.one(m.Attach), desk.wire.one(m.Cancel)
+    assert desk.answer(*(desk.error(request.mid, "RATE") for request in first)) == []
+    assert desk.poll(seconds=1.0) == []
+    assert not desk.wire.taken(m.Attach)
+    assert desk.poll(seconds=5.0) == []
+    attach, cancel = desk.wire.one(m.Attach), desk.wire.one(m.Cancel)
+    desk.answer(
+        m.Snapshot(re=attach.mid, job=JOB, state="running", last_seq=0),
+        m.CancelAck(re=cancel.mid, job=JOB, outcome="stopping"),
+    )
+    desk.poll(seconds=60.0)
+    assert not desk.wire.taken(m.Attach)
+    assert not desk.wire.taken(m.Cancel)
 
 
 # Cancelling
@@ -611,6 +638,16 @@ def test_a_server_that_cannot_continue_starts_anew(desk: Desk, tmp_path: Path) -
     told = desk.answer(*chunks(get, DATA, 0, len(DATA)))
     assert told == [events.Fetched(JOB, NAME, tmp_path / NAME)]
     assert (tmp_path / NAME).read_bytes() == DATA
+
+
+def test_a_part_that_is_longer_than_the_file_is_begun_anew(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.part").write_bytes(bytes(5_000_000))
+    desk.client.fetch(JOB, NAME, tmp_path / NAME)
+    desk.poll()
+    assert desk.answer(desk.error(desk.wire.one(m.ArtifactGet).mid, "BAD_FIELD")) == []
+    get = begin(desk)
+    assert get.offset == 0
+    assert events.Fetched(JOB, NAME, tmp_path / NAME) in desk.answer(*chunks(get, DATA, 0, len(DATA)))
 
 
 def test_an_empty_file(desk: Desk, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from vitruvian.service.store import job_key
+from vitruvian.service.rows import job_key
 from vitruvian_protocol import events as e
 from vitruvian_protocol.client import Client, ClientKeys
 from vitruvian_protocol.scene import MeshArrays, Scene, Settings
@@ -100,7 +100,8 @@ def served(state: Path, **options: Any) -> Iterator[Served]:
 class Artist:
     """A client and all that it heard, in order."""
 
-    def __init__(self, address: str, keys: ClientKeys | None = None) -> None:
+    def __init__(self, address: str, keys: ClientKeys | None = None, patience: float = PATIENCE) -> None:
+        self.patience = patience
         self.client = Client(address, keys=keys, about={"program": "test"})
         self.heard: list[e.Event] = []
 
@@ -119,7 +120,7 @@ class Artist:
 
     def until(self, found: Callable[[], T]) -> T:
         """Listen until `found` returns something."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while time.monotonic() < deadline:
             if value := found():
                 return value

@@ -59,7 +59,7 @@ def test_submit_leaves_the_folder_that_generate_leaves(address: str, tmp_path: P
 @pytest.mark.slow
 def test_a_scene_with_prompts_of_its_own_and_no_uvs(address: str, tmp_path: Path) -> None:
     """A mesh without UVs gets new ones; a real job can be watched, cancelled and followed by another."""
-    with Artist(address) as artist:
+    with Artist(address, patience=1800.0) as artist:
         cancelled = artist.submit(PROMPT, small_scene(), steps=200, texture_size=512)
         artist.until(lambda: [x for x in artist.of(cancelled, e.Progress) if x.stage == "sampling"])
         artist.client.cancel(cancelled)

@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from vitruvian.core.errors import UserError
 from vitruvian.service.files import StoredFile
 from vitruvian.service.lock import FolderLock
-from vitruvian.service.store import MAX_LOSSES, TERMINAL, IdConflict, Store, job_key
+from vitruvian.service.rows import MAX_LOSSES, TERMINAL, IdConflict, job_key
+from vitruvian.service.store import Store
 
 OWNERS = ("ada", "ben")
 LEASE = 10.0

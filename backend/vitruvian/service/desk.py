@@ -14,8 +14,9 @@ from vitruvian.service.dispatch import Dispatcher
 from vitruvian.service.downloads import Damaged, Download
 from vitruvian.service.executor import Executor
 from vitruvian.service.intake import Intake, Reply
+from vitruvian.service.rows import IdConflict, JobRow, job_key
 from vitruvian.service.session import LOCAL_USER, Session
-from vitruvian.service.store import IdConflict, JobRow, Store, job_key
+from vitruvian.service.store import Store
 from vitruvian.service.uploads import blob_path, read_scene
 from vitruvian_protocol import limits
 from vitruvian_protocol import messages as m

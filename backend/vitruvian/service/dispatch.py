@@ -13,7 +13,8 @@ from vitruvian.service.config import ServeConfig
 from vitruvian.service.executor import Executor, Slot, WorkerReport
 from vitruvian.service.files import StoredFile
 from vitruvian.service.pipes import Order
-from vitruvian.service.store import TERMINAL, CancelAnswer, Store
+from vitruvian.service.rows import TERMINAL, CancelAnswer
+from vitruvian.service.store import Store
 from vitruvian.service.uploads import blob_path
 from vitruvian_protocol import limits
 from vitruvian_protocol.errors import ErrorInfo, ProtocolError, explain

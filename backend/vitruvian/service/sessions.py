@@ -10,8 +10,9 @@ import zmq
 
 from vitruvian.service.curve import Gatekeeper
 from vitruvian.service.downloads import Damaged
+from vitruvian.service.rows import StoredEvent
 from vitruvian.service.session import LOCAL_USER, REPLIES, Session, Watch
-from vitruvian.service.store import Store, StoredEvent
+from vitruvian.service.store import Store
 from vitruvian_protocol import limits
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.codec import decode, encode

@@ -7,96 +7,29 @@ an earlier attempt still has to say is refused.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from vitruvian.core.errors import UserError
 from vitruvian.service.files import StoredFile
-
-JobState = Literal["queued", "leased", "running", "done", "failed", "cancelled"]
-CancelAnswer = Literal["dequeued", "stopping", "already_terminal", "unknown"]
-TERMINAL: tuple[JobState, ...] = ("done", "failed", "cancelled")
-MAX_LOSSES = 3
-"""A job whose worker has died this often has failed."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-  id TEXT PRIMARY KEY, name TEXT NOT NULL, owner TEXT NOT NULL,
-  spec_sha TEXT NOT NULL, spec BLOB NOT NULL, blobs TEXT NOT NULL,
-  priority INTEGER NOT NULL, place INTEGER NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0,
-  losses INTEGER NOT NULL DEFAULT 0, cancelling INTEGER NOT NULL DEFAULT 0, worker TEXT, lease_until REAL,
-  error TEXT, created REAL NOT NULL, started REAL, finished REAL);
-CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, priority, place);
-CREATE INDEX IF NOT EXISTS jobs_by_owner ON jobs (owner, state);
-CREATE TABLE IF NOT EXISTS events (
-  job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, seq INTEGER NOT NULL, kind TEXT NOT NULL,
-  body TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (job, seq)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS artifacts (
-  job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, name TEXT NOT NULL, attempt INTEGER NOT NULL,
-  size INTEGER NOT NULL, sha256 TEXT NOT NULL, fetched INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (job, name)) WITHOUT ROWID;
-PRAGMA user_version = 1;
-"""
-
-
-class IdConflict(Exception):
-    """This job id is taken by another specification."""
-
-
-def job_key(owner: str, name: str) -> str:
-    """The store's own id of the job that `owner` calls `name`: nobody's names touch anybody else's jobs."""
-    return hashlib.sha256(f"{owner}\n{name}".encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class JobRow:
-    """A job as it stands."""
-
-    id: str
-    """`job_key` of the two that follow."""
-    name: str
-    """The client's own id."""
-    owner: str
-    state: JobState
-    attempt: int
-    cancelling: bool
-    spec_sha: str
-    worker: str | None
-    error: dict[str, Any] | None
-    created: float
-    """Seconds since 1970, like `started` and `finished`."""
-    started: float | None
-    finished: float | None
-    last_seq: int
-
-
-@dataclass(frozen=True)
-class StoredEvent:
-    """One durable event of a job; `seq` counts from 1 without gaps."""
-
-    job: str
-    seq: int
-    kind: str
-    body: dict[str, Any]
-    at: float
-
-
-@dataclass(frozen=True)
-class Lease:
-    """Leave to work on a job once."""
-
-    job: str
-    owner: str
-    attempt: int
-    spec: bytes
-    blobs: tuple[str, ...]
+from vitruvian.service.rows import (
+    MAX_LOSSES,
+    SELECT,
+    TERMINAL,
+    CancelAnswer,
+    IdConflict,
+    JobRow,
+    JobState,
+    Lease,
+    StoredEvent,
+    job_key,
+    job_row,
+    open_database,
+)
 
 
 class Store:
@@ -112,7 +45,7 @@ class Store:
 
     def __init__(self, path: Path, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
-        self._db = _open(path)
+        self._db = open_database(path)
 
     def close(self) -> None:
         self._db.close()
@@ -159,8 +92,8 @@ class Store:
         if states:
             where.append(f"state IN ({', '.join('?' * len(states))})")
             values += states
-        rows = self._db.execute(f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY place", values)
-        return [_job_row(row) for row in rows]
+        rows = self._db.execute(f"{SELECT} WHERE {' AND '.join(where)} ORDER BY place", values)
+        return [job_row(row) for row in rows]
 
     def cancel(self, job: str) -> CancelAnswer:
         """End a job. Idempotent; a queued one is cancelled at once, a running one when its worker lets go."""
@@ -399,10 +332,12 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            # Where the disk is full, SQLite has rolled back by itself.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def _held(self, job: str, attempt: int) -> JobRow | None:
         """The job, if `attempt` is the one at work on it."""
@@ -446,40 +381,8 @@ class Store:
         return row
 
     def _row(self, job: str) -> JobRow | None:
-        row = self._db.execute(f"{_SELECT} WHERE id = ?", (job,)).fetchone()
-        return None if row is None else _job_row(row)
+        row = self._db.execute(f"{SELECT} WHERE id = ?", (job,)).fetchone()
+        return None if row is None else job_row(row)
 
     def _value(self, query: str, values: Sequence[Any] = ()) -> int:
         return self._db.execute(query, values).fetchone()[0]
-
-
-_SELECT = (
-    "SELECT id, name, owner, state, attempt, cancelling, spec_sha, worker, error, "
-    "created, started, finished, (SELECT max(seq) FROM events WHERE job = id) FROM jobs"
-)
-
-
-def _job_row(row: Sequence[Any]) -> JobRow:
-    job, name, owner, state, attempt, cancelling, sha, worker, error, *times = row
-    told = None if error is None else json.loads(error)
-    return JobRow(job, name, owner, state, attempt, bool(cancelling), sha, worker, told, *times)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    remedy = "Restore jobs.backup.sqlite over it, or move it away to start with an empty queue"
-    try:
-        db = sqlite3.connect(path, isolation_level=None)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA foreign_keys = ON")
-        answer = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if answer == "ok" and version <= 1:
-            db.executescript(_SCHEMA)
-    except sqlite3.DatabaseError as error:
-        raise UserError("state", str(path), f"is damaged ({error})", remedy) from error
-    if answer != "ok":
-        raise UserError("state", str(path), f"is damaged ({answer})", remedy)
-    if version > 1:
-        raise UserError("state", str(path), "was written by a newer version", "Update this installation")
-    return db

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,36 +20,52 @@ from vitruvian_protocol import events as e
 from vitruvian_protocol.codec import pack_scene, unpack_scene
 from vitruvian_protocol.scene import MeshArrays, Scene
 
+ROOT = Path(__file__).parents[2]
 PROMPT = "a man in a red shirt"
 QUICK = ["--steps", "2", "--texture-size", "512", "--pose", "walking"]
 VITRUVIAN = [sys.executable, "-c", "from vitruvian.cli import main; main()"]
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def serving(state: Path, *options: str) -> Iterator[str]:
+    """`vitruvian serve` in a process of its own; gives its address."""
     where = f"tcp://127.0.0.1:{free_port()}"
-    state = tmp_path_factory.mktemp("service") / "state"
-    command = [*VITRUVIAN, "serve", "--address", where, "--state", str(state), "--min-free-gb", "0"]
+    command = [*VITRUVIAN, "serve", "--address", where, "--state", str(state), "--min-free-gb", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert where in process.stdout.readline()
-    yield where
-    process.terminate()
-    assert process.wait(60) == 0
+    try:
+        assert process.stdout is not None
+        assert where in process.stdout.readline()
+        yield where
+    finally:
+        process.terminate()
+        assert process.wait(120) == 0
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image model with random weights that the backend's tests use."""
+    build = runpy.run_path(str(ROOT / "tests" / "backend" / "tiny_prior.py"))["build_tiny_prior"]
+    return build(tmp_path_factory.mktemp("prior") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def tiny_address(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("service"), "--prior", f"mini={tiny}") as where:
+        yield where
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.mark.slow
-def test_submit_leaves_the_folder_that_generate_leaves(address: str, tmp_path: Path) -> None:
-    for verb, extra in (("submit", ["--server", address]), ("generate", [])):
-        command = [*VITRUVIAN, verb, PROMPT, *QUICK, *extra, "--out", str(tmp_path / verb)]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=900)
+def paint_both_ways(address: str, prior: str, folder: Path) -> None:
+    """Raises where a submitted job leaves another folder than `generate`."""
+    for verb, extra in (("submit", ["--server", address]), ("generate", ["--prior", prior])):
+        command = [*VITRUVIAN, verb, PROMPT, *QUICK, *extra, "--out", str(folder / verb)]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=3600)
         assert found.returncode == 0, found.stderr
-        assert found.stdout.strip() == str(tmp_path / verb / "human.glb")
-    submitted, generated = files_below(tmp_path / "submit"), files_below(tmp_path / "generate")
+        assert found.stdout.strip() == str(folder / verb / "human.glb")
+    submitted, generated = files_below(folder / "submit"), files_below(folder / "generate")
     assert set(submitted) == set(generated)
     same = [name for name in submitted if name != "report.json" and not name.endswith(".glb")]
     assert {name: submitted[name] == generated[name] for name in same} == dict.fromkeys(same, True)
@@ -57,9 +75,20 @@ def test_submit_leaves_the_folder_that_generate_leaves(address: str, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_scene_with_prompts_of_its_own_and_no_uvs(address: str, tmp_path: Path) -> None:
-    """A mesh without UVs gets new ones; a real job can be watched, cancelled and followed by another."""
-    with Artist(address, patience=1800.0) as artist:
+def test_submit_leaves_the_folder_that_generate_leaves(tiny: Path, tiny_address: str, tmp_path: Path) -> None:
+    paint_both_ways(tiny_address, str(tiny), tmp_path)
+
+
+@pytest.mark.slow
+def test_the_bundled_prior_over_the_wire(tmp_path: Path) -> None:
+    with serving(tmp_path / "state") as address:
+        paint_both_ways(address, "mini", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_mesh_without_uvs_gets_new_ones(tiny_address: str, tmp_path: Path) -> None:
+    """And a real job can be watched, cancelled, and followed by another."""
+    with Artist(tiny_address, patience=1800.0) as artist:
         cancelled = artist.submit(PROMPT, small_scene(), steps=200, texture_size=512)
         artist.until(lambda: [x for x in artist.of(cancelled, e.Progress) if x.stage == "sampling"])
         artist.client.cancel(cancelled)

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -210,7 +211,9 @@ def describe(error: Exception) -> dict[str, Any]:
 
 
 def take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Commands and answers. Whatever else prints to standard output goes to the log from here on."""
+    """Commands and answers. Whatever else prints to standard output goes to the log from here on, and Ctrl-C
+    is left to the gateway: it decides what becomes of the job."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     commands = os.fdopen(os.dup(0), "rb")

@@ -44,6 +44,7 @@ class Job:
     target: Target
     settings: dict[str, Any]
     address: str
+    """Of the server that has it; `local` for the add-on's own backend, whose port may change."""
     created: float
     """Seconds since 1970."""
     state: State = "sending"

@@ -192,7 +192,8 @@ class VITRUVIAN_PT_generate(_Panel, bpy.types.Panel):
         column.prop(settings, "auto_apply")
         self._draw_backend(layout)
         session = runtime.session()
-        if session.error is not None:
+        waking = session.error is not None and session.error.code == "UNREACHABLE"
+        if session.error is not None and not (waking and pump.backend_state() == "starting"):
             draw_error(layout, session.error)
 
     def _draw_backend(self, layout: bpy.types.UILayout) -> None:
@@ -272,6 +273,8 @@ class VITRUVIAN_PT_results(_Panel, bpy.types.Panel):
         row.operator("vitruvian.forget", text="", icon="TRASH").job = job.id
         if job.error is not None:
             draw_error(box, job.error, job.id)
+        elif job.state == "cancelled":
+            box.label(text="Cancelled")
         body = bodies.find_body(job)
         if job.state == "ready" and not job.offered and body is not None:
             reason = pump.reason_to_wait(body)

@@ -9,7 +9,7 @@ import bpy
 
 from . import bodies, compat, overlay, previews, repair, runtime
 from .jobs import Job
-from .problems import Told
+from .problems import Problem, Told
 from .session import Change
 
 BUDGET_S = 0.008
@@ -18,6 +18,7 @@ longest_ms = 0.0
 longest_what = "nothing yet"
 """The longest beat since Blender started, and what it did: a figure for reports."""
 _backend_looked = 0.0
+_resumed = False
 _backend_state = "stopped"
 
 
@@ -54,6 +55,7 @@ def _beat() -> str:
     """At most one heavy thing a beat: look at the backend, show one preview, or apply one result."""
     session = runtime.session()
     _look_at_backend()
+    _resume()
     changes = session.tick(BUDGET_S)
     if changes:
         redraw()
@@ -95,6 +97,20 @@ def _look_at_backend() -> None:
                 runtime.session().error = Told(
                     "BACKEND_DIED", f"The backend on this computer stopped: {last[:200]}", "Its log says more"
                 )
+
+
+def _resume() -> None:
+    """Once after Blender starts: hear of the jobs that an earlier Blender left under way."""
+    global _resumed
+    session = runtime.session()
+    if _resumed:
+        return
+    _resumed = True
+    if session.busy and session.connection == "off" and not runtime.missing_packages():
+        try:
+            runtime.connect(start=False)
+        except Problem as problem:
+            session.error = problem.told
 
 
 def _note(change: Change) -> None:
@@ -163,5 +179,8 @@ def wake() -> None:
 
 
 def stop() -> None:
+    """End the beat; the add-on is disabled or Blender quits."""
+    global _resumed
+    _resumed = False
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)

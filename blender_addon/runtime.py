@@ -47,8 +47,11 @@ def missing_packages() -> list[str]:
     return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
-def connect() -> Session:
+def connect(start: bool = True) -> Session:
     """The session, talking to the backend that the preferences name; a local one is started where needed.
+
+    Args:
+        start: False never starts a local backend.
 
     Raises:
         Problem: packages missing, no online access, no keys, or no backend to start.
@@ -60,7 +63,7 @@ def connect() -> Session:
             f"This Blender lacks {', '.join(missing)}",
             "Install the add-on from its zip in Blender 4.2 or newer (older ones: docs/blender.md)",
         )
-    current, where = session(), endpoint()
+    current, where = session(), endpoint(start)
     try:
         current.use(where)
     except Exception as error:  # whatever the socket finds wrong with an address or a key
@@ -69,8 +72,8 @@ def connect() -> Session:
     return current
 
 
-def endpoint() -> Endpoint:
-    """Where to connect.
+def endpoint(start: bool = True) -> Endpoint:
+    """Where to connect; with `start`, a local backend is started where none runs.
 
     Raises:
         Problem: as `connect`.
@@ -84,9 +87,10 @@ def endpoint() -> Endpoint:
         return Endpoint(os.environ.get("VITRUVIAN_ADDRESS", backend().address))
     if wanted.backend == "REMOTE":
         return _remote(wanted.address, wanted.use_keys, wanted.server_key)
-    if wanted.auto_start and backend().state in ("stopped", "died", "absent") and not _somebody_serves():
+    idle = backend().state in ("stopped", "died", "absent")
+    if start and wanted.auto_start and idle and not _somebody_serves():
         start_backend()
-    return Endpoint(backend().address)
+    return Endpoint(backend().address, name="local")
 
 
 def start_backend() -> None:

@@ -41,6 +41,12 @@ class Endpoint:
     public_key: str = ""
     secret_key: str = ""
     server_key: str = ""
+    name: str = ""
+    """What jobs remember the server by, where its address may change; empty takes the address."""
+
+    @property
+    def server(self) -> str:
+        return self.name or self.address
 
 
 class ClientLike(Protocol):
@@ -152,7 +158,7 @@ class Session:
             id=str(uuid.uuid4()),
             target=target,
             settings=asdict(settings),
-            address=endpoint.address,
+            address=endpoint.server,
             created=self._now(),
             warnings=list(warnings),
             batch=batch,
@@ -266,10 +272,10 @@ class Session:
     def _on_connected(self, event: Any) -> Change:
         self._connected, self.error = True, None
         self.server = dict(event.welcome.about)
-        address = self.endpoint.address if self.endpoint else ""
+        server = self.endpoint.server if self.endpoint else ""
         assert self._client is not None
         for job in self.jobs.values():
-            if job.address != address or job.ended or job.id in self._taken_up:
+            if job.address != server or job.ended or job.id in self._taken_up:
                 continue
             self._taken_up.add(job.id)
             if job.state == "fetching":

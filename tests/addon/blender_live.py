@@ -4,6 +4,7 @@ python blender_live.py ZIP FOLDER CASE ADDRESS
 """
 
 import os
+import signal
 import sys
 import time
 import traceback
@@ -23,7 +24,7 @@ ADDRESS = sys.argv[4]
 def small(panel: Any) -> None:
     """The quickest settings that still are the whole way."""
     panel.steps, panel.texture_size = 4, "512"
-    panel.prompt = "a man with short black hair in a red shirt, blue trousers and white shoes"
+    panel.prompt = "a man with short black hair in a red shirt, blue trousers and white shoes, seconds=2"
 
 
 def until(condition: Any, seconds: float = 900.0) -> None:
@@ -57,7 +58,8 @@ def case_generate() -> None:
     assert tuple(image.size) == (512, 512)
     pixels = np.empty(512 * 512 * 4, np.float32)
     image.pixels.foreach_get(pixels)
-    assert pixels.reshape(-1, 4)[:, :3].std() > 0.05, "a texture, not a colour"
+    assert pixels.reshape(-1, 4)[:, 3].min() == 1.0
+    assert pixels.reshape(-1, 4)[:, :3].max() > 0.2, "there is something on it"
     print("longest beat", addon("pump").longest_ms, addon("pump").longest_what)
     path = str(cases.FOLDER / "done.blend")
     bpy.ops.wm.save_as_mainfile(filepath=path)
@@ -72,7 +74,7 @@ def case_cancel() -> None:
     add_body()
     panel = bpy.context.scene.vitruvian
     small(panel)
-    panel.steps = 200
+    panel.steps, panel.prompt = 200, f"{panel.prompt} seconds=60"
     assert bpy.ops.vitruvian.generate() == {"FINISHED"}
     (job,) = addon("runtime").session().jobs.values()
     until(lambda: job.state == "running" and job.fraction > 0)
@@ -90,7 +92,45 @@ def case_bad_scene_then_a_good_one() -> None:
     assert "implausible size" in cases.refused(bpy.ops.vitruvian.generate)
     assert addon("runtime").session().error is not None
     assert not addon("runtime").session().jobs
-    until(lambda: addon("runtime").session().connection == "ready", 60)
+    body.data.vertices[0].co.x = 0.1
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    (job,) = addon("runtime").session().jobs.values()
+    until(lambda: body.vitruvian.job == job.id)
+
+
+def case_the_server_goes_and_comes() -> None:
+    """Reconnecting by hand in the middle of a job: it is found again."""
+    body = add_body()
+    small(bpy.context.scene.vitruvian)
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    session = addon("runtime").session()
+    (job,) = session.jobs.values()
+    until(lambda: job.state == "running")
+    assert bpy.ops.vitruvian.reconnect() == {"FINISHED"}
+    until(lambda: body.vitruvian.job == job.id)
+    assert job.files
+
+
+def case_killed() -> None:
+    """Blender dies in the middle of a job; the file was saved before."""
+    add_body()
+    small(bpy.context.scene.vitruvian)
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    bpy.ops.wm.save_as_mainfile(filepath=str(cases.FOLDER / "killed.blend"))
+    (job,) = addon("runtime").session().jobs.values()
+    until(lambda: job.state == "running")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def case_opened_again() -> None:
+    """The next Blender finds the job; its result waits until its file is open."""
+    cases.fresh()
+    addon("pump").tick()  # the first beat connects by itself, because a job is under way
+    (job,) = addon("runtime").session().jobs.values()
+    until(lambda: job.state == "ready")
+    assert not job.offered
+    bpy.ops.wm.open_mainfile(filepath=str(cases.FOLDER / "killed.blend"))
+    until(lambda: bpy.data.objects["Body"].vitruvian.job == job.id)
 
 
 def main() -> None:

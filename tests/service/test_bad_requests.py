@@ -142,10 +142,11 @@ def test_wrong_requests_are_refused_by_name(gateway: Served) -> None:
             assert isinstance(answer, m.Rejected)
             assert answer.error.code == "BAD_SETTINGS"
             assert answer.error.path.startswith("$.")
-        for changes, code in (
+        wrong: list[tuple[dict[str, Any], str]] = [
             ({"spec_sha256": "0" * 64}, "SPEC_HASH"),
             ({"scene_size": 7}, "BLOB_MISSING"),
-        ):
+        ]
+        for changes, code in wrong:
             answer = raw.submit(blob, **changes)
             assert isinstance(answer, m.Rejected)
             assert answer.error.code == code

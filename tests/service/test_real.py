@@ -119,6 +119,7 @@ def test_a_body_survives_the_wire() -> None:
     assert body.mesh.rig is not None
     assert np.array_equal(again.mesh.rig.weights, body.mesh.rig.weights)
     assert again.regions is not None
+    assert body.regions is not None
     assert np.array_equal(again.regions, body.regions)
 
 

@@ -77,14 +77,15 @@ def bench(
 def _bench_wire(overhead: bool) -> None:
     from vitruvian.evaluate.bench import DEMO_PROMPT
     from vitruvian.evaluate.protocol import Target
-    from vitruvian.service.bench import bench_overhead, bench_queue, bench_transfers
+    from vitruvian.service.bench import Figure, bench_overhead, bench_queue, bench_transfers
 
-    parts = [("results over loopback, SHA-256 on both sides", bench_transfers)]
-    parts.append(("20 clients with 10 jobs each, workers that paint nothing", bench_queue))
+    def show(title: str, figures: list[Figure]) -> None:
+        print_targets(title, [Target(**vars(figure)) for figure in figures])
+
+    show("results over loopback, SHA-256 on both sides", bench_transfers())
+    show("20 clients with 10 jobs each, workers that paint nothing", bench_queue())
     if overhead:
-        parts.append(("the demo's job, submitted", lambda: bench_overhead(DEMO_PROMPT)))
-    for title, run in parts:
-        print_targets(title, [Target(**vars(figure)) for figure in run()])
+        show("the demo's job, submitted", bench_overhead(DEMO_PROMPT))
 
 
 def print_targets(title: str, lines: list[Target]) -> None:

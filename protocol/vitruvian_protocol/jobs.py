@@ -15,6 +15,8 @@ _HEAL_SECONDS = 2.0
 """A gap is asked about at most so often."""
 _ANSWER_SECONDS = 5.0
 """What was not answered for so long, or was refused for coming too quickly, is asked again."""
+_SILENCE_SECONDS = 30.0
+"""A job that nothing was heard of for so long is asked about: its last event may be what was lost."""
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Live:
     """`mid` of an `attach` that was not answered yet."""
     asked: float = -1e9
     """When that was sent."""
+    heard: float = 0.0
+    """When anything was last heard of the job."""
 
 
 class Jobs:
@@ -40,7 +44,7 @@ class Jobs:
 
     def add(self, job: str, after_seq: int = 0, attach: bool = True) -> None:
         """Hear of a job. Without `attach` the server tells of it anyway."""
-        live = self._live.setdefault(job, Live(after_seq))
+        live = self._live.setdefault(job, Live(after_seq, heard=self._clock()))
         if attach:
             self._attach(job, live)
 
@@ -65,7 +69,8 @@ class Jobs:
             return
         late = self._clock() - _ANSWER_SECONDS
         for job, live in self._live.items():
-            if live.attaching and live.asked < late:
+            silent = self._clock() - live.heard > _SILENCE_SECONDS
+            if silent or (live.attaching and live.asked < late):
                 self._attach(job, live)
         for job in [job for job, sent in self._cancels.items() if sent < late]:
             self.cancel(job)
@@ -73,10 +78,13 @@ class Jobs:
     def _attach(self, job: str, live: Live) -> None:
         request = m.Attach(job=job, after_seq=live.last_seq)
         live.attaching, live.asked = request.mid, self._clock()
+        live.heard = live.asked
         self._link.send(request)
 
     def take(self, message: m.Message) -> bool:
         """Handle a message if it is about a job."""
+        if isinstance(message, m.JobMessage) and message.job in self._live:
+            self._live[message.job].heard = self._clock()
         match message:
             case m.Durable():
                 self._durable(message)

@@ -184,7 +184,8 @@ class Link:
             self._hasty = 0
         self._doubts += error.code in _DOUBTFUL
         self._hasty += at_once
-        final = error.code in _FINAL or self._doubts >= _DOUBTS
+        # A server that has greeted once is one of ours, whatever its socket looks like while it starts again.
+        final = error.code in _FINAL or (self._doubts >= _DOUBTS and not self._run)
         self.state, self.welcome = "refused" if final else "lost", None
         self._outbox.clear()
         self._due = now if at_once and self._hasty < 3 else now + self._backoff * random.uniform(0.7, 1.3)

@@ -41,6 +41,8 @@ class Submission:
     """`mid` of `put_begin`; "" before it."""
     sent: int = 0
     credit: int = 0
+    window: int = 0
+    """The first credit: having all of it means that nothing is on its way."""
     asked: str = ""
     """`mid` of `submit`; "" before it."""
     maybe_known: bool = False
@@ -92,8 +94,10 @@ class Uploads:
             self._link.send(offer)
             return True
         size = min(limits.CHUNK_BYTES, head.credit, len(head.blob) - head.sent)
-        # Credit in crumbs is saved up: a short chunk is sent only as the last one.
-        if size <= 0 or (size < limits.CHUNK_BYTES and head.sent + size < len(head.blob)):
+        # Credit in crumbs is saved up: a short chunk goes only as the last one, or where no more credit can
+        # come because nothing is on its way (a window smaller than a chunk).
+        short = size < limits.CHUNK_BYTES and head.sent + size < len(head.blob)
+        if size <= 0 or (short and head.credit < head.window):
             return False
         data = head.blob[head.sent : head.sent + size]
         if not self._link.send_now(PutChunk(transfer=head.transfer, offset=head.sent, data=data)):
@@ -110,6 +114,7 @@ class Uploads:
         match message:
             case PutReady() if message.re == head.transfer:
                 head.sent, head.credit = min(message.offset, len(head.blob)), message.credit
+                head.window = message.credit
                 if head.sent == len(head.blob):
                     self._ask(head)
             case Credit() if message.transfer == head.transfer:

@@ -99,6 +99,15 @@ def test_refusals_are_final_once_they_are_sure(code: str, attempts: int) -> None
     assert desk.client.state == "ready"
 
 
+def test_a_server_that_greeted_once_is_not_given_up(desk: Desk) -> None:
+    for _ in range(5):
+        desk.wire.failed = "SERVER_KEY"
+        desk.poll()
+        assert desk.client.state == "lost"
+        desk.poll(seconds=60.0)
+    desk.greet()
+
+
 def test_another_version_is_refused_with_both_numbers() -> None:
     desk = Desk()
     desk.poll()
@@ -221,6 +230,17 @@ def test_never_more_bytes_on_their_way_than_granted(desk: Desk, monkeypatch: pyt
     desk.answer(m.Credit(transfer=offer.mid, size=offer.size))
     rest = desk.wire.taken(m.PutChunk)
     assert rest[-1].offset + rest[-1].data.nbytes == offer.size
+
+
+def test_a_window_smaller_than_a_chunk_is_used(desk: Desk) -> None:
+    desk.client.submit(scene(), SETTINGS)
+    desk.poll()
+    offer = desk.wire.one(m.PutBegin)
+    desk.answer(m.PutReady(re=offer.mid, offset=0, credit=1_000))
+    for at in range(0, offer.size, 1_000):
+        chunk = desk.wire.one(m.PutChunk)
+        assert (chunk.offset, chunk.data.nbytes) == (at, min(1_000, offer.size - at))
+        desk.answer(m.Credit(transfer=offer.mid, size=1_000))
 
 
 def offer_job(desk: Desk) -> str:
@@ -447,9 +467,21 @@ def test_what_is_not_answered_is_asked_again(desk: Desk) -> None:
         m.Snapshot(re=attach.mid, job=JOB, state="running", last_seq=0),
         m.CancelAck(re=cancel.mid, job=JOB, outcome="stopping"),
     )
-    desk.poll(seconds=60.0)
+    desk.poll(seconds=20.0)
     assert not desk.wire.taken(m.Attach)
     assert not desk.wire.taken(m.Cancel)
+
+
+def test_a_job_that_nothing_is_heard_of_is_asked_about(desk: Desk) -> None:
+    job = submitted(desk)
+    for _ in range(9):
+        desk.answer(m.Progress(job=job, stage="views", fraction=0.5))
+        desk.poll(seconds=10.0)
+    assert not desk.wire.taken(m.Attach)
+    for _ in range(3):
+        desk.answer(m.Pong())
+        desk.poll(seconds=10.0)
+    assert desk.wire.one(m.Attach).job == job
 
 
 # Cancelling

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from . import bodies, overlay, runtime
+from . import bodies, overlay, repair, runtime
 from .jobs import Job
 from .problems import Problem, Told
 from .scene_export import take_snapshot
@@ -64,6 +64,9 @@ def generate(
     session = runtime.connect()
     from vitruvian_protocol.errors import ProtocolError, info_of
 
+    for doubt in repair.uv_doubts(body, settings.uv_map):
+        # The backend would paint on UVs of its own making, which this mesh does not have.
+        raise Problem(doubt.code, doubt.sentence, "Unwrap into a new UV map; your own maps stay")
     snapshot = take_snapshot(body, settings)
     target = bodies.target_of(body, snapshot)
     try:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import bpy
 import numpy as np
+from mathutils import Vector
+from mathutils.bvhtree import BVHTree
 
 from .problems import BUTTONS, Problem
 from .rig_export import armature_of
@@ -13,8 +15,10 @@ from .scene_export import chosen_uv_map, read
 
 NEW_MAP = "Vitruvian UV"
 PLAUSIBLE_METRES = (0.3, 3.0)
-GRID = 256
-"""Cells a side of the UV square in which overlap is counted."""
+SAMPLES = 4000
+"""Points of the UV map at which overlap is looked for."""
+OVERLAP = 0.01
+"""Share of the UV map that may be claimed twice; the backend refuses to paint on more."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +91,14 @@ def _find(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
         found.append(Doubt("SIZE", f"The body is {tall:.2g} m across; people are 0.5 to 2.2 m"))
     if any(value < 0 for value in body.scale) or np.ptp(np.abs(np.array(body.scale))) > 1e-3:
         found.append(Doubt("BAD_SCENE:SIZE", "The object's scale is uneven or negative"))
-    found.extend(_uv_doubts(body, uv_map))
+    found.extend(uv_doubts(body, uv_map))
     if armature_of(body) is None:
         found.append(Doubt("NO_RIG", "No armature: the backend guesses the pose from the shape"))
     return found
 
 
-def _uv_doubts(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
+def uv_doubts(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
+    """What keeps the UV map from carrying a texture; empty where nothing does."""
     try:
         name = chosen_uv_map(body, uv_map)
     except Problem as problem:
@@ -105,35 +110,40 @@ def _uv_doubts(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
         return [Doubt("BAD_SCENE:UV", "The UV map has invalid values")]
     if uvs.min() < -1e-4 or uvs.max() > 1 + 1e-4:
         return [Doubt("BAD_SCENE:UV", "UVs lie outside the 0 to 1 square (tiles are not supported)")]
-    if overlap_share(body.data, uvs) > 0.1:
+    if overlap_share(body.data, uvs) > OVERLAP:
         return [Doubt("BAD_SCENE:UV", "Parts of the UV map overlap: both would show the same picture")]
     return []
 
 
 def overlap_share(mesh: bpy.types.Mesh, uvs: np.ndarray) -> float:
-    """Roughly which share of the UV surface lies on top of other surface: its area against cells filled.
+    """Which share of the UV surface shows the same piece of texture as another face.
 
-    Counts samples of each face in a grid; a map without overlap cannot fill more area than its cells have.
+    Each triangle lies at a height of its own; a random point of the surface is looked at from above and from
+    below, and where two different triangles are met, they overlap.
     """
     mesh.calc_loop_triangles()
     triangles = uvs[read(mesh.loop_triangles, "loops", np.int32, 3)].astype(np.float64)
     a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
     first, second = b - a, c - a
-    area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2
+    area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
     total = float(area.sum())
     if total <= 0:
         return 1.0
-    # Evenly spread samples, as many a cell as it takes to tell once from twice.
     rng = np.random.default_rng(0)
-    chosen = rng.choice(len(area), 4 * GRID * GRID, p=area / total)
-    u, v = rng.random((2, len(chosen), 1))
-    flip = (u + v) > 1
-    u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
-    points = a[chosen] + u * (b[chosen] - a[chosen]) + v * (c[chosen] - a[chosen])
-    cells = np.clip((points * GRID).astype(np.int64), 0, GRID - 1)
-    filled = np.bincount(cells[:, 0] * GRID + cells[:, 1], minlength=GRID * GRID)
-    covered = np.count_nonzero(filled) / (GRID * GRID)
-    return max(0.0, 1.0 - covered / total)
+    chosen = rng.choice(len(area), SAMPLES, p=area / total)
+    u, v = rng.random((2, SAMPLES, 1))
+    outside = (u + v) > 1
+    u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
+    points = a[chosen] + u * first[chosen] + v * second[chosen]
+    heights = np.repeat(np.arange(1, len(area) + 1) / len(area), 3)
+    corners = np.column_stack([triangles.reshape(-1, 2), heights])
+    faces = np.arange(3 * len(area)).reshape(-1, 3)
+    tree = BVHTree.FromPolygons(corners.tolist(), faces.tolist())
+    up, down = Vector((0.0, 0.0, 1.0)), Vector((0.0, 0.0, -1.0))
+    twice = 0
+    for x, y in points.tolist():
+        twice += tree.ray_cast(Vector((x, y, -1.0)), up)[2] != tree.ray_cast(Vector((x, y, 3.0)), down)[2]
+    return twice / SAMPLES
 
 
 def new_uv_map(body: bpy.types.Object) -> str:

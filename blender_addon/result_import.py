@@ -16,6 +16,8 @@ from .session import Session
 
 COLOURS = {"albedo.png": "sRGB", "coverage.png": "Non-Color", "normal.png": "Non-Color"}
 """Images that a material keeps, and how Blender must read them."""
+NEW_UVS = "corner_uvs.npy"
+"""Made by the backend where the UVs that were sent cannot carry a texture."""
 
 
 def layout_fits(job: Job, body: bpy.types.Object) -> bool:
@@ -31,6 +33,12 @@ def apply_result(
     Raises:
         Problem: files missing or damaged; nothing was changed.
     """
+    if NEW_UVS in job.artifacts:
+        raise Problem(
+            "BAD_SCENE:UV",
+            "The backend could not paint on the UV map and made one of its own",
+            "Unwrap into a new UV map, then generate again",
+        )
     images = _load_images(session, job)
     report = read_report(session.path_of(job, "report.json"))
     material = _make_material(job, images)

@@ -478,6 +478,10 @@ def case_damaged_files_never_reach_blender() -> None:
         assert body.vitruvian.job == ""
         assert len(bpy.data.images) == images
         assert "damaged" in job.warnings[-1]
+    other = send(client)
+    finish(client, other, {"albedo.png": png(), "corner_uvs.npy": b""})
+    assert "made one of its own" in other.warnings[-1]
+    assert body.vitruvian.job == ""
     job = send(client)
     finish(client, job, {"albedo.png": png(), "coverage.png": b"x"})
     assert body.vitruvian.job == job.id, "a lesser picture does not spoil it"
@@ -619,6 +623,8 @@ def case_repairs() -> None:
     while body.data.uv_layers:
         body.data.uv_layers.remove(body.data.uv_layers[0])
     assert [d.code for d in repair.doubts(body, "")] == ["BAD_SCENE:UV"]
+    server()
+    assert "no UV map" in refused(bpy.ops.vitruvian.generate)
     vertices = addon("scene_export").read(body.data.vertices, "co", np.float32, 3)
     bpy.ops.vitruvian.repair_uv()
     panel = bpy.context.scene.vitruvian
@@ -630,7 +636,7 @@ def case_repairs() -> None:
     layer.data.foreach_set("uv", np.ascontiguousarray(uvs * 3).ravel())
     assert "outside" in repair.doubts(body, panel.uv_map)[0].sentence
     folded = uvs.copy()
-    folded[:, 0] = np.abs(folded[:, 0] - 0.5) % 0.25
+    folded[:, 0] = np.abs(folded[:, 0] - 0.5)
     layer.data.foreach_set("uv", folded.ravel())
     assert "overlap" in repair.doubts(body, panel.uv_map)[0].sentence
     panel.uv_map = "gone"

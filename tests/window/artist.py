@@ -67,6 +67,7 @@ def furnish() -> gui.Script[None]:
         bpy.ops.view3d.view_orbit(angle=0.4, type="ORBITRIGHT")
         settings().body.select_set(True)
         bpy.ops.view3d.view_selected()
+    gui.viewport().spaces.active.overlay.show_bones = False  # they stick out at fingers and toes
     yield 1.0
     settings().preset = TASK["preset"]
 

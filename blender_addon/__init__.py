@@ -15,6 +15,7 @@ import bpy  # noqa: E402
 
 from . import (  # noqa: E402
     batch_command,
+    batch_scene,
     handlers,
     operators_backend,
     operators_batch,
@@ -53,6 +54,7 @@ def unregister() -> None:
     pump.stop()
     batch_command.unregister()
     handlers.unregister()
+    batch_scene.forget()
     overlay.clear()
     runtime.close()
     previews.unregister()

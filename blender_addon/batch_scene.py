@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 
 from . import bodies, compat, generation, runtime
-from .batch import Batch, Item, Runner, load_batch, resumed
+from .batch import Batch, Item, Runner, resumed
 from .jobs import Job
 from .problems import Problem
 
@@ -25,12 +25,6 @@ def queue_path() -> Path:
 def current() -> Batch | None:
     """The queue that runs, if one does."""
     return _runner.batch if _runner is not None and _epoch == runtime.epoch else None
-
-
-def saved() -> Batch | None:
-    """A queue of this file that an earlier Blender did not finish."""
-    batch = load_batch(queue_path()) if bodies.file_id() else None
-    return batch if batch is not None and not batch.finished else None
 
 
 def items_of(settings: bpy.types.PropertyGroup) -> list[Item]:

@@ -9,6 +9,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from .proxy import Proxy, make_proxy
+from .result_check import BadResult, check_polygons
 
 MIN_BONE = 0.01
 """Metres; Blender deletes bones without length."""
@@ -18,11 +19,11 @@ def add_proxy(phenotype: Mapping[str, float], pose: str, name: str = "Body") -> 
     """A body in the active collection, its armature as parent; both are linked and the body is active."""
     proxy = make_proxy(phenotype, pose)
     scale = 1.0 / (bpy.context.scene.unit_settings.scale_length or 1.0)
+    mesh = _build_mesh(name, proxy, scale)  # first: what may be refused is refused before anything is made
     collection = bpy.context.collection
     armature = bpy.data.objects.new(f"{name} Rig", bpy.data.armatures.new(f"{name} Rig"))
     collection.objects.link(armature)
     _build_bones(armature, proxy, scale)
-    mesh = _build_mesh(name, proxy, scale)
     body = bpy.data.objects.new(name, mesh)
     collection.objects.link(body)
     _add_weights(body, proxy)
@@ -39,9 +40,10 @@ def add_proxy(phenotype: Mapping[str, float], pose: str, name: str = "Body") -> 
 
 
 def _build_mesh(name: str, proxy: Proxy, scale: float) -> bpy.types.Mesh:
-    mesh = bpy.data.meshes.new(name)
     corners = proxy.quads.reshape(-1).astype(np.int32)
     starts = np.arange(0, len(corners), 4, dtype=np.int32)
+    check_polygons(proxy.rest_vertices, corners, starts, proxy.corner_uvs.reshape(-1, 2))
+    mesh = bpy.data.meshes.new(name)
     mesh.vertices.add(len(proxy.rest_vertices))
     mesh.vertices.foreach_set("co", (proxy.rest_vertices * scale).astype(np.float32).ravel())
     mesh.loops.add(len(corners))
@@ -54,6 +56,9 @@ def _build_mesh(name: str, proxy: Proxy, scale: float) -> bpy.types.Mesh:
     layer = mesh.uv_layers.new(name="UVMap")
     layer.data.foreach_set("uv", proxy.corner_uvs.astype(np.float32).ravel())
     mesh.validate()
+    if (len(mesh.polygons), len(mesh.loops)) != (len(starts), len(corners)):
+        bpy.data.meshes.remove(mesh)
+        raise BadResult("Blender took faces out of the free body: the add-on's file is damaged")
     mesh.update(calc_edges=True)
     return mesh
 

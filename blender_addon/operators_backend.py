@@ -57,8 +57,12 @@ class VITRUVIAN_OT_backend_stop(bpy.types.Operator):
     bl_label = "Stop"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        backend = runtime.backend()
+        if backend.state == "installing":
+            backend.cancel_install()
+            return {"FINISHED"}
         runtime.session().disconnect()
-        runtime.backend().stop()
+        backend.stop()
         pump.wake()
         return {"FINISHED"}
 

@@ -8,6 +8,7 @@ from bpy.props import StringProperty
 from . import bodies, body_build, camera_rig, overlay, repair, result_import
 from .problems import Problem
 from .proxy import PHENOTYPES
+from .result_check import BadResult
 
 
 def refuse(operator: bpy.types.Operator, problem: Problem) -> set[str]:
@@ -37,7 +38,10 @@ class VITRUVIAN_OT_add_proxy(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         settings = context.scene.vitruvian
         phenotype = {name: getattr(settings, name) for name in PHENOTYPES}
-        settings.body = body_build.add_proxy(phenotype, settings.proxy_pose)
+        try:
+            settings.body = body_build.add_proxy(phenotype, settings.proxy_pose)
+        except BadResult as error:
+            return refuse(self, Problem("CORRUPT", str(error), "Install the add-on again"))
         return {"FINISHED"}
 
 

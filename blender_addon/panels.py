@@ -205,13 +205,15 @@ class VITRUVIAN_PT_generate(_Panel, bpy.types.Panel):
             said = f"Backend {state}"
         row = layout.row(align=True)
         row.label(text=said, icon="LINKED" if connected else "UNLINKED")
-        if state in ("running", "starting"):
+        if state in ("running", "starting", "installing"):
             row.operator("vitruvian.backend_stop", text="", icon="PAUSE")
         elif not connected:
             row.operator("vitruvian.backend_start", text="", icon="PLAY")
         if connected:
             row.operator("vitruvian.release_memory", text="", icon="MEMORY")
         row.operator("vitruvian.open_preferences", text="", icon="PREFERENCES")
+        if session.notice:
+            wrapped(layout, session.notice, icon="INFO")
 
 
 class VITRUVIAN_PT_progress(_Panel, bpy.types.Panel):

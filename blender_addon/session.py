@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -22,7 +22,7 @@ UNREACHABLE_AFTER_S = 3.0
 """Silence after which a server that never greeted counts as unreachable in what the panel says."""
 FETCH_ATTEMPTS = 3
 
-ChangeKind = Literal["connection", "job", "progress", "preview", "ready", "status"]
+ChangeKind = Literal["connection", "job", "progress", "preview", "ready", "notice"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,6 @@ class ClientLike(Protocol):
     def cancel(self, job_id: str) -> None: ...
     def attach(self, job_id: str, after_seq: int = 0) -> None: ...
     def fetch(self, job_id: str, name: str, target: Path) -> None: ...
-    def status(self) -> None: ...
     def release_memory(self) -> None: ...
     def close(self) -> None: ...
 
@@ -81,7 +80,8 @@ class Session:
         """Of the connection, or of the last thing that was asked for; None when all is well."""
         self.server: dict[str, Any] = {}
         """What the server said of itself: version, devices, methods, priors."""
-        self.status: Any = None
+        self.notice = ""
+        """The server's last answer to something that was asked of it."""
         self._connect = connect
         self._clock = clock
         self._now = now
@@ -127,7 +127,7 @@ class Session:
         if self._client is not None:
             self._client.close()
         self._client, self._connected = None, False
-        self.server, self.status, self.error = {}, None, None
+        self.server, self.notice, self.error = {}, "", None
         self._taken_up.clear()
 
     def reconnect(self) -> None:
@@ -199,10 +199,6 @@ class Session:
     def mark_offered(self, job_id: str) -> None:
         self.jobs[job_id].offered = True
         self.list.save()
-
-    def ask_status(self) -> None:
-        if self._connected and self._client is not None:
-            self._client.status()
 
     def release_memory(self) -> None:
         if self._connected and self._client is not None:
@@ -288,12 +284,10 @@ class Session:
         self._connected, self.error = False, told(event.error)
         return Change("connection")
 
-    def _on_status(self, event: Any) -> Change:
-        self.status = event
-        return Change("status")
-
     def _on_released(self, event: Any) -> Change:
-        return Change("status")
+        busy = f", {event.busy} at work keep theirs" if event.busy else ""
+        self.notice = f"{event.devices} of the backend's devices gave their memory back{busy}"
+        return Change("notice")
 
     # ---- job events ----
 
@@ -432,7 +426,6 @@ class Session:
 _CONNECTION: dict[str, Callable[[Session, Any], Change]] = {
     "Connected": Session._on_connected,
     "Lost": Session._on_lost,
-    "Status": Session._on_status,
     "MemoryReleased": Session._on_released,
 }
 _JOB: dict[str, Callable[[Session, Job, Any], tuple[Change, bool]]] = {
@@ -478,8 +471,3 @@ def time_left(seconds: float | None) -> str:
     if seconds < 90:
         return f"about {max(1, round(seconds))} s left"
     return f"about {round(seconds / 60)} min left"
-
-
-def renamed(target: Target, object_name: str) -> Target:
-    """The target under its object's present name."""
-    return replace(target, object_name=object_name)

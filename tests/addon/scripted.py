@@ -49,9 +49,6 @@ class ScriptedClient:
     def fetch(self, job_id: str, name: str, target: Path) -> None:
         self.fetched.append((job_id, name, target))
 
-    def status(self) -> None:
-        self.waiting.append(events.Status(0, 0, (), (), 1.0))
-
     def release_memory(self) -> None:
         self.waiting.append(events.MemoryReleased(1, 0))
 

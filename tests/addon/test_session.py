@@ -332,6 +332,13 @@ def test_old_jobs_and_their_files_are_dropped(world: World, monkeypatch: pytest.
     assert ended[1] not in world.session.jobs
 
 
+def test_memory_is_given_back_on_request(world: World) -> None:
+    world.online()
+    world.session.release_memory()
+    assert world.kinds() == ["notice"]
+    assert world.session.notice == "1 of the backend's devices gave their memory back"
+
+
 def test_times_are_told_in_words() -> None:
     assert session_module.time_left(None) == ""
     assert session_module.time_left(12.2) == "about 12 s left"

@@ -1,5 +1,6 @@
 """Training of the bundled prior, on pictures of noise: what resumes, what is exported, what is refused."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -151,10 +152,12 @@ def test_a_finished_prior_is_a_start(studio: Path, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"batch": 2, "enough": 1, "rhythm": OFTEN, "start": studio / "prior"}
     still = Budget(steps=0, minutes=1e-9)
     train_diffusion(tmp_path, TINY, still, Log(None), DataPlan(2), **arguments)
+    steps = [json.loads((p / "prior/prior.json").read_text())["trained_steps"] for p in (studio, tmp_path)]
+    assert steps[1] == steps[0] + 1
     for part in ("unet", "controlnet_depth", "vae"):
         name = f"prior/{part}/diffusion_pytorch_model.safetensors"
         before, after = load_file(studio / name), load_file(tmp_path / name)
-        resting = part != "unet"
+        resting = part != "unet"  # ControlNets and autoencoder
         assert not resting or all(torch.equal(before[k], after[k]) for k in before), part
         # A step at a vanishing learning rate in half precision: all but the same weights.
         assert all(torch.allclose(before[k].float(), after[k].float(), atol=2e-3) for k in before), part

@@ -6,6 +6,7 @@ arXiv:2305.08891).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
@@ -132,6 +133,7 @@ def _task(
         for net in controlnets.values():
             net.requires_grad_(False)
     _place(networks, place)
+    earlier = {} if start is None else json.loads((start / "prior.json").read_text())
     held_out = LatentPool(out / "data-validation")
     held_out.refresh()
     scheduler = build_scheduler()
@@ -153,7 +155,7 @@ def _task(
         for name, module in networks.modules().items():
             save_part(module, prior / name, averages[name].state)
         save_part(scheduler, prior / "scheduler")
-        save_index(prior, _card(shape, progress))
+        save_index(prior, _card(shape, progress, earlier))
 
     def sheet(progress: Progress) -> dict[str, float]:
         figures = {"loss": validation_loss(networks, kept, held_out, place, no_text)}
@@ -201,7 +203,9 @@ def to_device(batch: Batch, place: torch.device) -> Batch:
     return Batch(**{name: value.to(place) for name, value in vars(batch).items()})
 
 
-def _card(shape: MiniShape, progress: Progress) -> dict[str, Any]:
+def _card(shape: MiniShape, progress: Progress, earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """What `prior.json` says; steps and minutes are those of all goes together."""
+    minutes = earlier.get("trained_minutes", 0.0) + progress.elapsed / 60
     return {
         "name": "mini",
         "image_size": shape.image_size,
@@ -209,7 +213,7 @@ def _card(shape: MiniShape, progress: Progress) -> dict[str, Any]:
         "latent_channels": shape.latent_channels,
         "prediction_type": "v_prediction",
         "controlnets": ["depth", "normal"],
-        "trained_steps": progress.step,
-        "trained_minutes": round(progress.elapsed / 60, 1),
+        "trained_steps": earlier.get("trained_steps", 0) + progress.step,
+        "trained_minutes": round(minutes, 1),
         "data": "synthetic people of vitruvian.wardrobe, train split",
     }

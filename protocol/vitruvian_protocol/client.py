@@ -83,6 +83,9 @@ class Client:
             context: of the socket; None makes an own one.
             connect: makes the transport in place of a socket to `address`: for tests without a network.
             clock: seconds, never going back.
+
+        Raises:
+            ProtocolError: BAD_FIELD, for an `about` that is not a flat map of short texts and numbers.
         """
         self._events: list[events.Event] = []
         self._clock = clock

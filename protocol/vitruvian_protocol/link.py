@@ -63,6 +63,7 @@ class Link:
         self.state: State = "connecting"
         self.welcome: Welcome | None = None
         self._connect, self._address, self._about = connect, address, dict(about)
+        encode(Hello(about=self._about))  # refuses here what could never be sent
         self._clock, self._emit = clock, emit
         self._transport: Transport | None = None
         self._outbox: deque[Message] = deque()

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from protocol_samples import JPEG, RUN, SHA
 from protocol_scenes import scene
-from protocol_server import OTHER_RUN, Desk
+from protocol_server import OTHER_RUN, Desk, Wire
 
 from vitruvian_protocol import ProtocolError, Settings, events, limits
 from vitruvian_protocol import messages as m
+from vitruvian_protocol.client import Client
 from vitruvian_protocol.codec import pack_scene, spec_sha256
 from vitruvian_protocol.errors import explain
 
@@ -182,6 +183,11 @@ def test_waits_grow_and_a_connection_that_held_starts_them_anew(desk: Desk) -> N
     count = len(desk.wires)
     desk.poll(0.7)
     assert len(desk.wires) == count + 1
+
+
+def test_what_could_not_be_sent_as_a_greeting_is_refused_at_once() -> None:
+    with pytest.raises(ProtocolError, match="about"):
+        Client("tcp://127.0.0.1:1", about={"versions": {"addon": "1"}}, connect=Wire)
 
 
 def test_closing_says_goodbye(desk: Desk) -> None:

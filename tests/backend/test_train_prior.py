@@ -159,6 +159,7 @@ def test_a_finished_prior_is_a_start(studio: Path, tmp_path: Path) -> None:
         before, after = load_file(studio / name), load_file(tmp_path / name)
         resting = part != "unet"  # ControlNets and autoencoder
         assert not resting or all(torch.equal(before[k], after[k]) for k in before), part
+        assert str(studio) not in (tmp_path / f"prior/{part}/config.json").read_text()
         # A step at a vanishing learning rate in half precision: all but the same weights.
         assert all(torch.allclose(before[k].float(), after[k].float(), atol=2e-3) for k in before), part
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -137,6 +138,11 @@ def build_scheduler() -> DDIMScheduler:
     )
 
 
+def use_plain_attention(unet: Any) -> None:
+    """Attention as two matrix products: on a CPU their backward pass is faster than the fused kernel's."""
+    unet.set_attn_processor(AttnProcessor())
+
+
 def _fits(name: str, value: torch.Tensor, module: nn.Module) -> bool:
     own = module.state_dict().get(name)
     return own is not None and own.shape == value.shape
@@ -160,6 +166,10 @@ def save_part(module: Any, folder: Path, state: dict[str, torch.Tensor] | None =
         # diffusers' models are made from their config by a class method, transformers' by calling the class.
         clone = kind.from_config(module.config) if hasattr(kind, "from_config") else kind(module.config)
         clone.half().load_state_dict(half)
+        if hasattr(clone, "register_to_config"):
+            clone.register_to_config(
+                _name_or_path=""
+            )  # else where it was loaded from, a folder of this machine
         clone.save_pretrained(fresh, safe_serialization=True)
     else:
         module.save_pretrained(fresh)

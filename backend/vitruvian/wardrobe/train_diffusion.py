@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
 from vitruvian.core.errors import UserError
@@ -30,6 +29,7 @@ from vitruvian.diffusion.mini_model import (
     load_weights,
     save_index,
     save_part,
+    use_plain_attention,
 )  # fmt: skip
 from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
 from vitruvian.wardrobe.dataset import DataPlan
@@ -179,7 +179,7 @@ def _place(networks: Networks, place: torch.device) -> None:
     for module in moved:
         module.to(place, memory_format=torch.channels_last if place.type == "cuda" else torch.preserve_format)
     if place.type == "cpu":
-        networks.unet.set_attn_processor(AttnProcessor())
+        use_plain_attention(networks.unet)
 
 
 @torch.no_grad()

@@ -42,13 +42,21 @@ def follow(job: str, mesh: MeshArrays, unit_scale: float) -> None:
     global _textured
     if bpy.app.background or mesh.corner_uvs is None:
         return
-    triangles = mesh.vertices[mesh.faces]
-    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    lifted = (triangles + LIFT * normals[:, None]) / unit_scale
+    lifted = (mesh.vertices + LIFT * _vertex_normals(mesh))[mesh.faces] / unit_scale
     positions = np.ascontiguousarray(lifted.reshape(-1, 3), dtype=np.float32)
     _textured = _Textured(job, positions, np.ascontiguousarray(mesh.corner_uvs.reshape(-1, 2)))
     _listen()
+
+
+def _vertex_normals(mesh: MeshArrays) -> NDArray[np.float64]:
+    """Unit normals, one a vertex, so that lifted triangles stay joined. [V, 3]"""
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    by_face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros(mesh.vertices.shape)
+    for axis in range(3):
+        weights = np.repeat(by_face[:, axis], 3)
+        normals[:, axis] = np.bincount(mesh.faces.ravel(), weights, minlength=len(normals))
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
 def update(job: str, jpeg: Path) -> bool:

@@ -39,7 +39,7 @@ def tick() -> float:
     took = (time.perf_counter() - began) * 1000
     if took > longest_ms:
         longest_ms, longest_what = took, what
-    if runtime.session().hurried:
+    if runtime.session().hurried or repair.looking():
         return HURRIED_S
     return BUSY_S if _is_busy() else IDLE_S
 
@@ -52,7 +52,7 @@ def _is_busy() -> bool:
 
 
 def _beat() -> str:
-    """At most one heavy thing a beat: look at the backend, show one preview, or apply one result."""
+    """At most one heavy thing a beat: a slice of a look at the body, one preview, or one result applied."""
     session = runtime.session()
     _look_at_backend()
     _resume()
@@ -66,8 +66,9 @@ def _beat() -> str:
     if batch_scene.step():
         redraw()
         return "export of a batch body"
-    if repair.look():
-        redraw()
+    if repair.looking():
+        if repair.look(BUDGET_S):
+            redraw()
         return "a look at the body"
     for job in session.jobs.values():
         if job.previews and previews.take(job):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 
 import bpy
 import numpy as np
-from mathutils import Vector
-from mathutils.bvhtree import BVHTree
 
 from .problems import BUTTONS, Problem
 from .rig_export import armature_of
 from .scene_export import chosen_uv_map, read
+from .uv_overlap import overlap_steps
 
 NEW_MAP = "Vitruvian UV"
 PLAUSIBLE_METRES = (0.3, 3.0)
-SAMPLES = 4000
-"""Points of the UV map at which overlap is looked for."""
 OVERLAP = 0.01
 """Share of the UV map that may be claimed twice; the backend refuses to paint on more."""
 
@@ -33,38 +33,85 @@ class Doubt:
         return BUTTONS.get(self.code)
 
 
+Steps = Generator[int, None, "list[Doubt]"]
+"""A look in slices: yields the work done since the last time, in corners, faces and the like."""
+
+
+@dataclass
+class _Look:
+    """A look at a body that is under way."""
+
+    key: tuple
+    find_body: Callable[[], bpy.types.Object]
+    steps: Steps
+
+
 _known: dict[tuple, tuple[Doubt, ...]] = {}
 _asked: tuple[tuple, str, str] | None = None
 """Key, object's name and UV map that a panel wants to know about."""
+_look: _Look | None = None
 
 
 def known_doubts(body: bpy.types.Object, uv_map: str) -> tuple[Doubt, ...]:
-    """What is odd about the body as far as it is known: panels compute nothing, the next `look` does."""
+    """What is odd about the body as far as it is known: panels compute nothing, the next `look`s do."""
     global _asked
     key = _key(body, uv_map)
-    if key not in _known:
+    if key not in _known and (_look is None or _look.key != key):
         _asked = (key, body.name, uv_map)
     return _known.get(key, ())
 
 
-def look() -> bool:
-    """Look at the body that a panel asked for; False when none did."""
-    global _asked
-    if _asked is None:
+def looking() -> bool:
+    """Whether there is something to look at."""
+    return _asked is not None or _look is not None
+
+
+def look(budget_s: float, clock: Callable[[], float] = time.perf_counter) -> bool:
+    """Go on looking at the body that a panel asked for, for about `budget_s`; True when that is done.
+
+    At least one slice is done. A body that changes or goes meanwhile is asked for again by the panel.
+    """
+    global _asked, _look
+    if _asked is not None:
+        key, name, uv_map = _asked
+        find_body = partial(_unchanged, name, uv_map, key)
+        _asked, _look = None, _Look(key, find_body, _find(find_body, uv_map))
+    if _look is None:
         return False
-    key, name, uv_map = _asked
-    _asked = None
-    body = bpy.data.objects.get(name)
-    if body is None or body.type != "MESH" or body.mode == "EDIT":
+    until = clock() + budget_s
+    try:
+        _look.find_body()
+        next(_look.steps)
+        while clock() < until:
+            next(_look.steps)
+    except StopIteration as end:
+        _known.clear()
+        _known[_look.key] = tuple(end.value)
+    except _ChangedError:
+        pass
+    else:
         return False
-    _known.clear()
-    _known[key] = doubts(body, uv_map)
+    _look = None
     return True
 
 
 def forget() -> None:
     """The bodies may have changed: look again."""
+    global _look
     _known.clear()
+    _look = None
+
+
+class _ChangedError(Exception):
+    """The body is not what it was when the look began."""
+
+
+def _unchanged(name: str, uv_map: str, key: tuple) -> bpy.types.Object:
+    """The body by its name: a reference would not survive undo."""
+    body = bpy.data.objects.get(name)
+    if body is None or body.type != "MESH" or body.mode == "EDIT" or _key(body, uv_map) != key:
+        raise _ChangedError
+    return body
 
 
 def _key(body: bpy.types.Object, uv_map: str) -> tuple:
@@ -74,15 +121,33 @@ def _key(body: bpy.types.Object, uv_map: str) -> tuple:
 
 
 def doubts(body: bpy.types.Object, uv_map: str) -> tuple[Doubt, ...]:
-    """What is odd about the body; takes a moment on a large one."""
-    return tuple(_find(body, uv_map))
+    """What is odd about the body, at once; takes a moment on a large one."""
+    return tuple(_at_once(_find(lambda: body, uv_map)))
 
 
-def _find(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
-    mesh, found = body.data, []
-    if not len(mesh.polygons):
+def uv_doubts(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
+    """What keeps the UV map from carrying a texture; empty where nothing does. At once, as `doubts`.
+
+    In edit mode Blender does not show the UVs, and nothing is found.
+    """
+    if body.mode == "EDIT":
+        return []
+    return _at_once(_find_in_uvs(lambda: body, uv_map))
+
+
+def _at_once(steps: Steps) -> list[Doubt]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def _find(find_body: Callable[[], bpy.types.Object], uv_map: str) -> Steps:
+    body, found = find_body(), []
+    if not len(body.data.polygons):
         return [Doubt("BAD_SCENE:EMPTY", "The mesh has no faces")]
-    positions = read(mesh.vertices, "co", np.float32, 3)
+    positions = read(body.data.vertices, "co", np.float32, 3)
     if not np.isfinite(positions).all():
         found.append(Doubt("BAD_SCENE:NOT_FINITE", "Some vertices have invalid positions"))
     scale = np.array(body.matrix_world.to_scale()) * (bpy.context.scene.unit_settings.scale_length or 1.0)
@@ -91,59 +156,35 @@ def _find(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
         found.append(Doubt("SIZE", f"The body is {tall:.2g} m across; people are 0.5 to 2.2 m"))
     if any(value < 0 for value in body.scale) or np.ptp(np.abs(np.array(body.scale))) > 1e-3:
         found.append(Doubt("BAD_SCENE:SIZE", "The object's scale is uneven or negative"))
-    found.extend(uv_doubts(body, uv_map))
-    if armature_of(body) is None:
+    yield len(positions)
+    found.extend((yield from _find_in_uvs(find_body, uv_map)))
+    if armature_of(find_body()) is None:
         found.append(Doubt("NO_RIG", "No armature: the backend guesses the pose from the shape"))
     return found
 
 
-def uv_doubts(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
-    """What keeps the UV map from carrying a texture; empty where nothing does."""
+def _find_in_uvs(find_body: Callable[[], bpy.types.Object], uv_map: str) -> Steps:
     try:
-        name = chosen_uv_map(body, uv_map)
+        name = chosen_uv_map(find_body(), uv_map)
     except Problem as problem:
         return [Doubt("BAD_SCENE:UV", problem.told.sentence)]
     if not name:
         return [Doubt("BAD_SCENE:UV", "The body has no UV map")]
-    uvs = read(body.data.uv_layers[name].data, "uv", np.float32, 2)
+    uvs = read(find_body().data.uv_layers[name].data, "uv", np.float32, 2)
+    yield len(uvs)
     if not np.isfinite(uvs).all():
         return [Doubt("BAD_SCENE:UV", "The UV map has invalid values")]
     if uvs.min() < -1e-4 or uvs.max() > 1 + 1e-4:
         return [Doubt("BAD_SCENE:UV", "UVs lie outside the 0 to 1 square (tiles are not supported)")]
-    if overlap_share(body.data, uvs) > OVERLAP:
+    polygons = find_body().data.polygons
+    starts = read(polygons, "loop_start", np.int32, 1)
+    totals = read(polygons, "loop_total", np.int32, 1)
+    if len(uvs) < int((starts + totals).max(initial=0)):
+        raise _ChangedError
+    yield len(polygons)
+    if (yield from overlap_steps(uvs, starts, totals)) > OVERLAP:
         return [Doubt("BAD_SCENE:UV", "Parts of the UV map overlap: both would show the same picture")]
     return []
-
-
-def overlap_share(mesh: bpy.types.Mesh, uvs: np.ndarray) -> float:
-    """Which share of the UV surface shows the same piece of texture as another face.
-
-    Each triangle lies at a height of its own; a random point of the surface is looked at from above and from
-    below, and where two different triangles are met, they overlap.
-    """
-    mesh.calc_loop_triangles()
-    triangles = uvs[read(mesh.loop_triangles, "loops", np.int32, 3)].astype(np.float64)
-    a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
-    first, second = b - a, c - a
-    area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
-    total = float(area.sum())
-    if total <= 0:
-        return 1.0
-    rng = np.random.default_rng(0)
-    chosen = rng.choice(len(area), SAMPLES, p=area / total)
-    u, v = rng.random((2, SAMPLES, 1))
-    outside = (u + v) > 1
-    u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
-    points = a[chosen] + u * first[chosen] + v * second[chosen]
-    heights = np.repeat(np.arange(1, len(area) + 1) / len(area), 3)
-    corners = np.column_stack([triangles.reshape(-1, 2), heights])
-    faces = np.arange(3 * len(area)).reshape(-1, 3)
-    tree = BVHTree.FromPolygons(corners.tolist(), faces.tolist())
-    up, down = Vector((0.0, 0.0, 1.0)), Vector((0.0, 0.0, -1.0))
-    twice = 0
-    for x, y in points.tolist():
-        twice += tree.ray_cast(Vector((x, y, -1.0)), up)[2] != tree.ray_cast(Vector((x, y, 3.0)), down)[2]
-    return twice / SAMPLES
 
 
 def new_uv_map(body: bpy.types.Object) -> str:

@@ -270,6 +270,41 @@ def case_cameras_are_blenders() -> None:
             assert abs(z - d) < 1e-4
 
 
+def case_a_large_body_is_looked_at_in_slices() -> None:
+    """201,601 vertices: a beat ends as soon as its time is over, and what is found is the same."""
+    repair, pump = addon("repair"), addon("pump")
+    bpy.ops.mesh.primitive_grid_add(x_subdivisions=448, y_subdivisions=448, size=1.7)
+    body = bpy.context.object
+    assert len(body.data.vertices) > 200_000
+    repair.forget()
+    assert repair.known_doubts(body, "") == ()
+    looks = 1
+    while not repair.look(0.0):
+        looks += 1
+        repair.known_doubts(body, "")  # a panel that is drawn meanwhile does not begin it anew
+    assert 10 < looks < 200
+    assert not repair.looking()
+    assert repair.known_doubts(body, "") == repair.doubts(body, "") != ()
+    repair.forget()
+    repair.known_doubts(body, "")
+    times = iter(range(100))
+    assert not repair.look(3.0, lambda: next(times))
+    assert next(times) == 4, "three slices in three seconds of a second each"
+    assert pump.tick() == pump.HURRIED_S
+    bpy.ops.object.mode_set(mode="EDIT")
+    assert repair.look(1.0), "a body that is being edited is not looked at"
+    bpy.ops.object.mode_set(mode="OBJECT")
+    repair.known_doubts(body, "")
+    repair.look(0.0)
+    bpy.data.objects.remove(body)
+    assert repair.look(1.0)
+    assert not repair.looking()
+    small = add_body()
+    repair.known_doubts(small, "")
+    beat(100)
+    assert repair._known, "the heartbeat brings it to its end"
+
+
 def case_the_rig_and_its_coverage() -> None:
     body = add_body()
     panel = bpy.context.scene.vitruvian

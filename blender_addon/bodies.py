@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import bpy
@@ -11,6 +12,19 @@ from . import compat, runtime
 from .jobs import Job, Target
 from .problems import Problem
 from .scene_export import Snapshot
+
+
+@dataclass
+class _Numbers:
+    """The numbers given in the open file. Undo takes them out of it: pressing Generate is no undo step."""
+
+    epoch: int = -1
+    file_id: str = ""
+    owners: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Last known name and session number of the object that has a number."""
+
+
+_numbers = _Numbers()
 
 
 def chosen_body(context: bpy.types.Context) -> bpy.types.Object | None:
@@ -58,6 +72,47 @@ def target_of(body: bpy.types.Object, snapshot: Snapshot) -> Target:
 def remember(job: Job, body: bpy.types.Object) -> None:
     """What finds the body even if undo takes its number away again."""
     job.session_uid, job.epoch = compat.session_uid(body), runtime.epoch
+    note_numbers()
+
+
+def note_numbers() -> None:
+    """Write down which object has which number now, before undo or redo takes it away."""
+    global _numbers
+    if _numbers.epoch != runtime.epoch:
+        _numbers = _Numbers(runtime.epoch)
+    _numbers.file_id = file_id() or _numbers.file_id
+    for item in bpy.data.objects:
+        uid = item.vitruvian.uid
+        if not uid:
+            continue
+        known = bpy.data.objects.get(_numbers.owners.get(uid, ("", 0))[0])
+        if known is None or known.vitruvian.uid != uid:  # else the item is its copy
+            _numbers.owners[uid] = (item.name, compat.session_uid(item))
+
+
+def give_numbers_back() -> None:
+    """After undo or redo: file and bodies have the numbers that their jobs know them by.
+
+    Before 4.2 an object can only be known by its name.
+    """
+    if _numbers.epoch != runtime.epoch:
+        return
+    if _numbers.file_id and not file_id():
+        _set_file_id(_numbers.file_id)
+    present = {item.vitruvian.uid for item in bpy.data.objects}
+    for uid, (name, session_uid) in _numbers.owners.items():
+        if uid in present:
+            continue
+        if session_uid:
+            same = (item for item in bpy.data.objects if compat.session_uid(item) == session_uid)
+            item = next(same, None)
+        else:
+            item = bpy.data.objects.get(name)
+        if item is None or item.type != "MESH":
+            continue
+        owner = _numbers.owners.get(item.vitruvian.uid)
+        if not item.vitruvian.uid or (owner is not None and owner[0] != item.name):
+            item.vitruvian.uid = uid
 
 
 def find_body(job: Job) -> bpy.types.Object | None:
@@ -93,7 +148,11 @@ def _is_copy(body: bpy.types.Object, uid: str) -> bool:
 def ensure_file_id() -> str:
     """The open file's number, given to it now where it has none."""
     identity = file_id() or str(uuid.uuid4())
+    _set_file_id(identity)
+    return identity
+
+
+def _set_file_id(identity: str) -> None:
     for scene in bpy.data.scenes:
         if scene.vitruvian.file_id != identity:
             scene.vitruvian.file_id = identity
-    return identity

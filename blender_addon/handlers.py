@@ -1,4 +1,7 @@
-"""What the add-on does when files are loaded, undone, or Blender quits. Nothing here changes the file."""
+"""What the add-on does when files are loaded, undone, or Blender quits. The artist's data stays.
+
+The only thing written into the file are the hidden numbers that jobs know it and its bodies by.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from . import overlay, pump, repair, runtime
+from . import bodies, overlay, pump, repair, runtime
 
 
 @persistent
@@ -28,8 +31,15 @@ def _after_load(*_: Any) -> None:
 
 
 @persistent
+def _before_undo(*_: Any) -> None:
+    """Undo and redo go to a state that may know nothing of the jobs."""
+    bodies.note_numbers()
+
+
+@persistent
 def _after_undo(*_: Any) -> None:
     """A result may be on its body or off it now: the panels show which."""
+    bodies.give_numbers_back()
     pump.redraw()
 
 
@@ -48,6 +58,8 @@ _HANDLERS: dict[str, Callable[..., None]] = {
     "load_pre": _before_load,
     "load_post": _after_load,
     "load_post_fail": _after_load,
+    "undo_pre": _before_undo,
+    "redo_pre": _before_undo,
     "undo_post": _after_undo,
     "redo_post": _after_undo,
     "exit_pre": _before_exit,

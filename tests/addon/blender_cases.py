@@ -405,6 +405,45 @@ def case_undo_takes_one_result_away() -> None:
     assert bpy.data.objects["Body"].vitruvian.job == job.id
 
 
+def case_undo_in_an_unsaved_file_leaves_no_result_unclaimed() -> None:
+    """With and without Blender's own numbers of objects, which older versions lack."""
+    compat, bodies = addon("compat"), addon("bodies")
+    for known in (compat.session_uid, lambda item: 0):
+        compat.session_uid = known
+        fresh()
+        client = server()
+        body = add_body()
+        bpy.ops.ed.undo_push(message="before Generate")
+        first = send(client)
+        finish(client, first)
+        file_id = bodies.file_id()
+        bpy.ops.ed.undo()
+        body = bpy.data.objects["Body"]
+        assert body.vitruvian.job == ""
+        assert bodies.find_body(first) == body
+        assert (bodies.file_id(), body.vitruvian.uid) == (file_id, first.target.object_uid)
+        bpy.ops.ed.redo()
+        assert bodies.is_worn(first)
+        bpy.ops.ed.undo()
+        second = send(client)
+        assert second.target.file_id == first.target.file_id
+        assert second.target.object_uid == first.target.object_uid
+        path = str(FOLDER / "undone.blend")
+        bpy.ops.wm.save_as_mainfile(filepath=path)
+        fresh()
+        assert bodies.find_body(first) is None
+        for message in ("another file", "a change in it"):
+            bpy.ops.ed.undo_push(message=message)
+        bpy.ops.ed.undo()
+        assert bodies.file_id() == "", "another file does not inherit the number"
+        bpy.ops.wm.open_mainfile(filepath=path)
+        body = bpy.data.objects["Body"]
+        assert bodies.find_body(first) == bodies.find_body(second) == body
+        bpy.data.objects.remove(body)
+        add_body()
+        assert bodies.find_body(first) is None, "a namesake is somebody else"
+
+
 def case_the_body_is_found_again_or_its_result_waits() -> None:
     client = server()
     body = add_body()

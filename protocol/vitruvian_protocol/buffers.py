@@ -27,22 +27,33 @@ class Buffer:
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
-    crc32: int
+    crc32: int | None
+    """None where a hash of the whole file covers the bytes."""
 
 
 def describe(
-    name: str, data: memoryview, dtype: str = "u1", shape: tuple[int, ...] | None = None
+    name: str,
+    data: memoryview,
+    dtype: str = "u1",
+    shape: tuple[int, ...] | None = None,
+    checksum: bool = True,
 ) -> dict[str, Any]:
     """The entry of `bufs` for contiguous bytes; without `shape` they are one row of bytes."""
     sides = [data.nbytes] if shape is None else list(shape)
-    return {"name": name, "dtype": dtype, "shape": sides, "nbytes": data.nbytes, "crc32": zlib.crc32(data)}
+    entry: dict[str, Any] = {"name": name, "dtype": dtype, "shape": sides, "nbytes": data.nbytes}
+    if checksum:
+        entry["crc32"] = zlib.crc32(data)
+    return entry
 
 
-def read_entries(plain: object, code: str, path: str, most: int, most_bytes: int) -> tuple[Buffer, ...]:
+def read_entries(
+    plain: object, code: str, path: str, most: int, most_bytes: int, covered: bool = False
+) -> tuple[Buffer, ...]:
     """The header's `bufs`, checked in Python's own integers, which do not overflow.
 
     Args:
         code: of the error that is raised.
+        covered: whether checksums may be missing.
         most: entries allowed.
         most_bytes: bytes of all of them together.
 
@@ -54,7 +65,7 @@ def read_entries(plain: object, code: str, path: str, most: int, most_bytes: int
     entries = cast(list[Any], plain)
     if len(entries) > most:
         raise ProtocolError(code, path, "has too many buffers", len(entries), most)
-    buffers = tuple(_read_entry(entry, code, f"{path}[{i}]") for i, entry in enumerate(entries))
+    buffers = tuple(_read_entry(entry, code, f"{path}[{i}]", covered) for i, entry in enumerate(entries))
     names = [buffer.name for buffer in buffers]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -65,7 +76,7 @@ def read_entries(plain: object, code: str, path: str, most: int, most_bytes: int
     return buffers
 
 
-def _read_entry(plain: object, code: str, path: str) -> Buffer:
+def _read_entry(plain: object, code: str, path: str, covered: bool) -> Buffer:
     if not isinstance(plain, dict):
         raise ProtocolError(code, path, "is not a map", type(plain).__name__)
     entry = cast(dict[str, Any], plain)
@@ -84,6 +95,8 @@ def _read_entry(plain: object, code: str, path: str) -> Buffer:
     if math.prod(sides) * _ITEMSIZE[dtype] != nbytes:
         wanted = math.prod(sides) * _ITEMSIZE[dtype]
         raise ProtocolError(code, f"{path}.nbytes", f"is not the {wanted} that shape and type make", nbytes)
+    if covered and "crc32" not in entry:
+        return Buffer(name, dtype, sides, nbytes, None)
     return Buffer(name, dtype, sides, nbytes, _whole(entry.get("crc32"), code, f"{path}.crc32", 2**32 - 1))
 
 
@@ -101,7 +114,7 @@ def check_bytes(buffer: Buffer, data: memoryview, code: str, path: str) -> None:
         raise ProtocolError(
             code, f"{path}.nbytes", f"is not the {data.nbytes} bytes that came", buffer.nbytes
         )
-    if zlib.crc32(data) != buffer.crc32:
+    if buffer.crc32 is not None and zlib.crc32(data) != buffer.crc32:
         raise ProtocolError(code, f"{path}.crc32", "does not match the bytes")
 
 

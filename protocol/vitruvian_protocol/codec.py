@@ -17,10 +17,19 @@ from .scene_file import pack_scene as pack_scene
 from .scene_file import unpack_scene as unpack_scene
 
 BytesLike = bytes | bytearray | memoryview
+_COVERED = {
+    name
+    for name, kind in TYPES.items()
+    if any(is_payload(rule) and rule.covered for rule, _ in rules_of(kind).values())
+}
+"""Types whose payload may lack its crc32."""
 
 
-def encode(message: Message) -> list[BytesLike]:
+def encode(message: Message, bulk: bool = False) -> list[BytesLike]:
     """The frames of a message; payloads are not copied, so nobody may write to them any more.
+
+    Args:
+        bulk: the receiver has the capability: pieces of a file go without a checksum of their own.
 
     Raises:
         ProtocolError: BAD_FIELD or TOO_LARGE, for a message that the other side would refuse.
@@ -33,7 +42,7 @@ def encode(message: Message) -> list[BytesLike]:
         if is_payload(rule):
             data = memoryview(getattr(message, name)).cast("B").toreadonly()
             _check_payload(data.nbytes, rule, f"$.{name}")
-            entries.append(describe(name, data))
+            entries.append(describe(name, data, checksum=not (bulk and rule.covered)))
             payloads.append(data)
     if entries:
         plain["bufs"] = entries
@@ -90,7 +99,10 @@ def _check_magic(frame: memoryview) -> None:
 
 
 def _read_payloads(plain: dict[str, Any], views: list[memoryview]) -> dict[str, memoryview]:
-    entries = read_entries(plain.pop("bufs", []), "BAD_FRAME", "$.bufs", limits.BUFFERS, limits.MESSAGE_BYTES)
+    kind = plain.get("t")
+    covered = isinstance(kind, str) and kind in _COVERED
+    bounds = (limits.BUFFERS, limits.MESSAGE_BYTES)
+    entries = read_entries(plain.pop("bufs", []), "BAD_FRAME", "$.bufs", *bounds, covered)
     if len(entries) != len(views):
         raise ProtocolError(
             "BAD_FRAME", "$.bufs", f"tells of other buffers than the {len(views)} that came", len(entries)

@@ -64,6 +64,8 @@ class Payload:
     """Bytes in a frame of their own; never in the header."""
 
     most: int
+    covered: bool = False
+    """A hash of the whole file covers them: they may travel without a checksum of their own."""
 
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"

@@ -20,6 +20,8 @@ MESSAGE_BYTES = 8 * MIB
 BUFFERS = 16
 CHUNK_BYTES = 256 * KIB
 """Payload of one `put_chunk` or `artifact_chunk`; the last one of a transfer may be shorter."""
+BULK_CHUNK_BYTES = 1 * MIB
+"""Payload of one `artifact_chunk` to a client with the capability `bulk`."""
 WINDOW_BYTES = 4 * MIB
 """Bytes of one transfer that may be on their way unconfirmed: 16 chunks."""
 GRANT_BYTES = 1 * MIB

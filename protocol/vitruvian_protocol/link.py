@@ -11,7 +11,7 @@ from . import limits
 from .codec import BytesLike, decode, encode
 from .errors import ErrorInfo, ProtocolError, explain, info_of
 from .events import Connected, Event, Lost
-from .messages import Bye, Error, Hello, Message, Ping, Pong, Welcome
+from .messages import BULK, Bye, Error, Hello, Message, Ping, Pong, Welcome
 
 State = Literal["connecting", "ready", "lost", "refused"]
 
@@ -171,7 +171,7 @@ class Link:
         self._transport = self._connect()
         self._started = self._heard = self._pinged = now
         self._pings = 0
-        self._outbox.append(Hello(about=self._about))
+        self._outbox.append(Hello(about=self._about, caps=(BULK,)))
         self.flush()
 
     def drop(self, error: ErrorInfo, at_once: bool = False) -> None:

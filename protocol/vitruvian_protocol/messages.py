@@ -25,6 +25,9 @@ EventKind = Literal["queued", "started", "stage", "artifact_ready", "warning"]
 PreviewKind = Literal["sheet", "texture"]
 ArtifactName = Annotated[str, Text(64, pattern=r"[a-z0-9][a-z0-9_.-]{0,63}")]
 
+BULK = "bulk"
+"""Capability of a client: `artifact_chunk` may have `limits.BULK_CHUNK_BYTES`, and no crc32."""
+
 
 def new_id() -> str:
     """A fresh id for a message or a job: a random UUID in its usual 36 characters."""
@@ -209,7 +212,7 @@ class ArtifactChunk(Message):
 
     t: ClassVar[str] = "artifact_chunk"
     offset: Size
-    data: Annotated[memoryview, Payload(limits.CHUNK_BYTES)]
+    data: Annotated[memoryview, Payload(limits.BULK_CHUNK_BYTES, covered=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

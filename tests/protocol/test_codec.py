@@ -76,6 +76,23 @@ def test_payloads_are_views_and_not_copies() -> None:
     assert np.shares_memory(np.frombuffer(message.data, "u1"), np.frombuffer(data, "u1"))
 
 
+def test_pieces_of_a_file_may_go_without_a_checksum_of_their_own() -> None:
+    chunk = m.ArtifactChunk(re=MID, offset=0, data=memoryview(bytes(limits.BULK_CHUNK_BYTES)))
+    frames = [bytes(frame) for frame in encode(chunk, bulk=True)]
+    assert "crc32" not in msgpack.unpackb(frames[1])["bufs"][0]
+    assert decode(frames) == chunk
+    assert "crc32" in msgpack.unpackb(frames_of(chunk)[1])["bufs"][0]
+
+
+@pytest.mark.parametrize("name", ["put_chunk", "preview"])
+def test_nothing_else_may_go_without_a_checksum(name: str) -> None:
+    sample = SAMPLES[name]
+    assert [bytes(f) for f in encode(sample, bulk=True)] == frames_of(sample)
+    entries = msgpack.unpackb(frames_of(sample)[1])["bufs"]
+    del entries[0]["crc32"]
+    assert refusal(with_header({"bufs": entries}, sample)).path == "$.bufs[0].crc32"
+
+
 def test_fields_of_a_newer_version_are_ignored() -> None:
     assert decode(with_header({"colour": {"deep": [1, 2]}})) == SAMPLES["progress"]
 

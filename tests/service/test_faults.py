@@ -10,13 +10,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import zmq
 from serving import HERE, Artist, Served, check_history, free_port, served
 
 from vitruvian_protocol import events as e
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.codec import decode, encode
-from vitruvian_protocol.limits import WINDOW_BYTES
+from vitruvian_protocol.limits import BULK_CHUNK_BYTES, CHUNK_BYTES, WINDOW_BYTES
 
 GATEWAY_POINTS = (
     "before_commit",
@@ -233,3 +234,28 @@ def resident_bytes(gateway: Served) -> int:
     assert gateway.process is not None
     status = Path(f"/proc/{gateway.process.pid}/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+@pytest.mark.parametrize(("caps", "most"), [((), CHUNK_BYTES), ((m.BULK,), BULK_CHUNK_BYTES)])
+def test_pieces_are_as_large_as_a_client_takes_them(tmp_path: Path, caps: tuple[str, ...], most: int) -> None:
+    with served(tmp_path / "state") as gateway, Artist(gateway.address) as artist:
+        job = artist.submit("files=1 size=3000000")
+        (info,) = artist.end(job).artifacts
+        context = zmq.Context()
+        reader = context.socket(zmq.DEALER)
+        reader.linger, reader.rcvtimeo = 0, 30_000
+        reader.connect(gateway.address)
+        reader.send_multipart(encode(m.Hello(about={}, caps=caps)))
+        reader.send_multipart(encode(m.ArtifactGet(job=job, name=info.name)))
+        data, sizes = b"", []
+        while len(data) < info.size:
+            frames = reader.recv_multipart()
+            message = decode(frames)
+            if isinstance(message, m.ArtifactChunk):
+                assert (b"crc32" in frames[1]) == (not caps)
+                sizes.append(len(message.data))
+                data += message.data
+        assert max(sizes) == most
+        assert hashlib.sha256(data).hexdigest() == info.sha256
+        reader.close()
+        context.term()

@@ -241,7 +241,8 @@ class Desk:
             return
         path = self._config.results / job / str(attempt) / file.name
         try:
-            download = Download(path, file, message.offset, message.credit)
+            most = limits.BULK_CHUNK_BYTES if session.bulk else limits.CHUNK_BYTES
+            download = Download(path, file, message.offset, message.credit, most)
         except Damaged:
             self.refuse(session, message.mid, explain("UNKNOWN_ARTIFACT", "$.name", got=message.name))
             return

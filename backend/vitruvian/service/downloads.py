@@ -22,12 +22,16 @@ class Download:
     The last chunk is handed out only once the hash of the whole file is right, so a damaged file never
     arrives whole.
 
+    Args:
+        most: bytes of a chunk.
+
     Raises:
         Damaged: the file is gone or has another size.
     """
 
-    def __init__(self, path: Path, file: StoredFile, offset: int, credit: int) -> None:
+    def __init__(self, path: Path, file: StoredFile, offset: int, credit: int, most: int) -> None:
         self.file = file
+        self._most = most
         self.offset = offset
         self.credit = credit
         self._hash = hashlib.sha256()
@@ -76,7 +80,7 @@ class Download:
         if self._hashed < self.offset:
             self._take(min(_SKIP_BYTES, self.offset - self._hashed))
             return None
-        size = min(limits.CHUNK_BYTES, self.credit, self.file.size - self.offset)
+        size = min(self._most, self.credit, self.file.size - self.offset)
         if size <= 0:
             return None
         data = self._take(size)

@@ -45,6 +45,8 @@ class Session:
     owner: str
     id: str
     heard: float
+    bulk: bool = False
+    """Whether the client takes large pieces of a file, without checksums of their own."""
     watches: dict[str, Watch] = field(default_factory=dict)
     """By the store's id of the job."""
     fresh: set[str] = field(default_factory=set)

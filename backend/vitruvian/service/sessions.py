@@ -131,7 +131,9 @@ class Sessions:
         if error is not None:
             self._send_once(peer, m.Error(re=hello.mid, error=error))
             return
-        session = Session(peer, owner, m.new_id(), self._clock(), tokens_at=self._clock())
+        session = Session(
+            peer, owner, m.new_id(), self._clock(), m.BULK in hello.caps, tokens_at=self._clock()
+        )
         self._by_peer[peer] = session
         self.reply(session, self.desk.welcome(session, hello, self._run))
 
@@ -240,7 +242,7 @@ class Sessions:
         if session.blocked:
             return False
         try:
-            frames = encode(message)
+            frames = encode(message, session.bulk)
         except ProtocolError:
             # A fault of ours: this message is lost, the gateway is not.
             log.exception("cannot be sent: %s", message.t)

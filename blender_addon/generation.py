@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from . import bodies, overlay, repair, runtime
+from . import bodies, offers, overlay, repair, runtime
 from .jobs import Job
 from .problems import Problem, Told
 from .scene_export import take_snapshot
@@ -20,6 +20,7 @@ def settings_of(settings: bpy.types.PropertyGroup) -> Settings:
     _need_packages()
     from vitruvian_protocol.scene import Settings
 
+    server = runtime.session().server
     return Settings(
         prompt=settings.prompt.strip(),
         negative=settings.negative.strip(),
@@ -28,6 +29,8 @@ def settings_of(settings: bpy.types.PropertyGroup) -> Settings:
         guidance=settings.guidance if settings.guidance >= 1 else None,
         texture_size=int(settings.texture_size),
         reference=settings.reference,
+        method=offers.chosen(server, "method", settings.method, Settings.method),
+        prior=offers.chosen(server, "prior", settings.prior, Settings.prior),
     )
 
 
@@ -43,7 +46,7 @@ def settings_from_job(job: Job) -> Settings:
 def take_settings(job: Job, settings: bpy.types.PropertyGroup) -> None:
     """Put a job's settings into the panel, where the panel has them."""
     values: dict[str, Any] = job.settings
-    for name in ("prompt", "negative", "seed", "steps", "reference"):
+    for name in ("prompt", "negative", "seed", "steps", "reference", "method", "prior"):
         if name in values:
             setattr(settings, name, values[name])
     settings.guidance = values.get("guidance") or 0.0
@@ -62,6 +65,10 @@ def generate(
         Problem: what the artist can put right; nothing was sent.
     """
     session = runtime.connect()
+    for field in offers.WORDS:
+        problem = offers.problem_of(session.server, field, getattr(asked, field))
+        if problem is not None:
+            raise problem
     from vitruvian_protocol.errors import ProtocolError, info_of
 
     for doubt in repair.uv_doubts(body, settings.uv_map):

@@ -3,9 +3,10 @@
 import random
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import EnumProperty, StringProperty
 
 from . import bodies, body_build, camera_rig, overlay, repair, result_import
+from .offers import WORDS
 from .problems import Problem
 from .proxy import PHENOTYPES
 from .result_check import BadResult
@@ -119,6 +120,21 @@ class VITRUVIAN_OT_roll_seed(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class VITRUVIAN_OT_choose(bpy.types.Operator):
+    """Use this one for the next jobs"""
+
+    bl_idname = "vitruvian.choose"
+    bl_label = "Choose"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    field: EnumProperty(items=[(name, words, "") for name, words in WORDS.items()], options={"HIDDEN"})
+    name: StringProperty(options={"HIDDEN"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        setattr(context.scene.vitruvian, self.field, self.name)
+        return {"FINISHED"}
+
+
 class _Repair:
     """What the repair buttons share: they need object mode and a body."""
 
@@ -219,6 +235,7 @@ CLASSES = (
     VITRUVIAN_OT_add_rig,
     VITRUVIAN_OT_preview_coverage,
     VITRUVIAN_OT_roll_seed,
+    VITRUVIAN_OT_choose,
     VITRUVIAN_OT_repair_uv,
     VITRUVIAN_OT_repair_scale,
     VITRUVIAN_OT_repair_mesh,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import bodies, compat, overlay, presets, previews, pump, repair, runtime
+from . import bodies, compat, offers, overlay, presets, previews, pump, repair, runtime
 from .jobs import Job
 from .problems import Told
 from .proxy import PHENOTYPES
@@ -171,6 +171,43 @@ class VITRUVIAN_PT_quality(_Panel, bpy.types.Panel):
         column.prop(settings, "texture_size")
         column.prop(settings, "guidance")
         layout.prop(settings, "reference")
+        self._draw_offers(layout, settings)
+
+    def _draw_offers(self, layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+        server = runtime.session().server
+        for field, words in offers.WORDS.items():
+            wanted = getattr(settings, field)
+            shown = wanted or offers.chosen(server, field, "", "the server's first")
+            row = layout.split(factor=0.4)
+            row.label(text=words.capitalize())
+            row.menu(f"VITRUVIAN_MT_{field}", text=shown)
+            problem = offers.problem_of(server, field, wanted)
+            if problem is not None:
+                wrapped(layout, str(problem), icon="ERROR")
+
+
+def _draw_choices(layout: bpy.types.UILayout, field: str) -> None:
+    """The server's first, and all that it offers."""
+    names = offers.offered(runtime.session().server, field)
+    for name in ("", *names):
+        button = layout.operator("vitruvian.choose", text=name or "The server's first")
+        button.field, button.name = field, name
+    if not names:
+        layout.label(text="Connect to see what the server offers")
+
+
+class VITRUVIAN_MT_method(bpy.types.Menu):
+    bl_label = "Method"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        _draw_choices(self.layout, "method")
+
+
+class VITRUVIAN_MT_prior(bpy.types.Menu):
+    bl_label = "Image Model"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        _draw_choices(self.layout, "prior")
 
 
 class VITRUVIAN_PT_generate(_Panel, bpy.types.Panel):
@@ -297,6 +334,8 @@ class VITRUVIAN_PT_results(_Panel, bpy.types.Panel):
 
 
 CLASSES = (
+    VITRUVIAN_MT_method,
+    VITRUVIAN_MT_prior,
     VITRUVIAN_PT_body,
     VITRUVIAN_PT_proxy,
     VITRUVIAN_PT_cameras,

@@ -119,6 +119,12 @@ class VitruvianScene(bpy.types.PropertyGroup):
         min=0,
         max=30,
     )
+    method: StringProperty(
+        name="Method", description="How views become a texture; empty takes the server's first", maxlen=64
+    )
+    prior: StringProperty(
+        name="Image model", description="What paints the views; empty takes the server's first", maxlen=64
+    )
     reference: BoolProperty(
         name="One person", description="Let every view look at the front close-up", default=True
     )

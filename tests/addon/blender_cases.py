@@ -601,6 +601,32 @@ def case_cancel_and_errors() -> None:
     assert np.isfinite(addon("scene_export").read(body.data.vertices, "co", np.float32, 3)).all()
 
 
+def case_method_and_image_model_are_the_artists_choice() -> None:
+    client = server()
+    add_body()
+    panel, session = bpy.context.scene.vitruvian, addon("runtime").session()
+    assert "Connect to see what the server offers" in draw_all()
+    assert send(client).settings["prior"] == "mini", "as long as the server has said nothing"
+    client.greet(priors=["studio", "mini"], methods=["mvhuman"])
+    beat()
+    assert send(client).settings["prior"] == "studio", "the server's first"
+    assert bpy.ops.vitruvian.choose(field="prior", name="mini") == {"FINISHED"}
+    job = send(client)
+    assert (job.settings["prior"], job.settings["method"]) == ("mini", "mvhuman")
+    client.greet(priors=["studio"], methods=["other"])
+    beat()
+    sent = len(client.submitted)
+    told = refused(bpy.ops.vitruvian.generate)
+    assert 'does not offer the image model "mini"' in told
+    assert "studio" in told
+    assert len(client.submitted) == sent == len(session.jobs)
+    assert any("does not offer" in label for label in draw_all())
+    bpy.ops.vitruvian.choose(field="prior", name="")
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    bpy.ops.vitruvian.use_settings(job=job.id)
+    assert panel.prior == "mini"
+
+
 class Layout:
     """Takes every call that a panel makes, and remembers the labels."""
 

@@ -57,9 +57,9 @@ class ScriptedClient:
 
     # ---- what the test lets the server say ----
 
-    def greet(self) -> None:
+    def greet(self, **offers: list[str]) -> None:
         self.state = "ready"
-        welcome: Any = SimpleNamespace(about={"version": "1"})
+        welcome: Any = SimpleNamespace(about={"version": "1", **offers})
         self.waiting.append(events.Connected(welcome))
 
     def lose(self) -> None:

@@ -98,15 +98,6 @@ class Preview:
 
 
 @dataclass(frozen=True)
-class ArtifactReady:
-    """A file of a job that still runs can be fetched."""
-
-    job: str
-    artifact: ArtifactInfo
-    seq: int = 0
-
-
-@dataclass(frozen=True)
 class Warned:
     """Something the artist should know; the job goes on."""
 
@@ -201,7 +192,6 @@ Event = (
     | Stage
     | Progress
     | Preview
-    | ArtifactReady
     | Warned
     | Done
     | Failed
@@ -213,7 +203,7 @@ Event = (
     | Status
     | MemoryReleased
 )
-DURABLE = (Queued, Started, Stage, ArtifactReady, Warned, Done, Failed, Cancelled)
+DURABLE = (Queued, Started, Stage, Warned, Done, Failed, Cancelled)
 """Kept by the server and told again after `attach`; they carry `seq`."""
 TERMINAL = (Done, Failed, Cancelled)
 """Exactly one of these ends a job (a `Rejected` one never began)."""

@@ -164,8 +164,6 @@ def _told(message: m.Durable) -> events.Event | None:
             return events.Started(job, message.attempt, seq)
         case m.Event(kind="stage"):
             return events.Stage(job, message.text, seq)
-        case m.Event(kind="artifact_ready") if message.artifact is not None:
-            return events.ArtifactReady(job, message.artifact, seq)
         case m.Event(kind="warning"):
             return events.Warned(job, message.text, seq)
         case _:

@@ -21,7 +21,7 @@ Count = Annotated[int, Whole(0, 2**31 - 1)]
 Seconds = Annotated[float, Number(0.0, 1e7)]
 Words = Annotated[str, Text(300)]
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "unknown"]
-EventKind = Literal["queued", "started", "stage", "artifact_ready", "warning"]
+EventKind = Literal["queued", "started", "stage", "warning"]
 PreviewKind = Literal["sheet", "texture"]
 ArtifactName = Annotated[str, Text(64, pattern=r"[a-z0-9][a-z0-9_.-]{0,63}")]
 
@@ -272,8 +272,6 @@ class Event(Durable):
     """`stage`: its name. `warning`: the sentence. `queued` after a worker was lost: why."""
     position: Count = 0
     attempt: Annotated[int, Whole(0, 100)] = 0
-    artifact: ArtifactInfo | None = None
-    """`artifact_ready` only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -392,7 +390,6 @@ class DeviceLine:
     """`asleep`: its memory was given back."""
     memory_total: Annotated[int, Whole(0, 2**50)] = 0
     """Bytes; 0 where unknown."""
-    memory_used: Annotated[int, Whole(0, 2**50)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)

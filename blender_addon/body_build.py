@@ -16,7 +16,10 @@ MIN_BONE = 0.01
 
 
 def add_proxy(phenotype: Mapping[str, float], pose: str, name: str = "Body") -> bpy.types.Object:
-    """A body in the active collection, its armature as parent; both are linked and the body is active."""
+    """A body in the active collection, its armature as parent; both are linked and the body is active.
+
+    The armature is hidden: its bones stick out at eyes, fingers and toes and would cover the result.
+    """
     proxy = make_proxy(phenotype, pose)
     scale = 1.0 / (bpy.context.scene.unit_settings.scale_length or 1.0)
     mesh = _build_mesh(name, proxy, scale)  # first: what may be refused is refused before anything is made
@@ -36,6 +39,7 @@ def add_proxy(phenotype: Mapping[str, float], pose: str, name: str = "Body") -> 
         item.select_set(False)
     body.select_set(True)
     bpy.context.view_layer.objects.active = body
+    armature.hide_set(True)
     return body
 
 

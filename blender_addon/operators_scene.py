@@ -10,6 +10,7 @@ from .offers import WORDS
 from .problems import Problem
 from .proxy import PHENOTYPES
 from .result_check import BadResult
+from .rig_export import armature_of
 
 
 def refuse(operator: bpy.types.Operator, problem: Problem) -> set[str]:
@@ -43,6 +44,36 @@ class VITRUVIAN_OT_add_proxy(bpy.types.Operator):
             settings.body = body_build.add_proxy(phenotype, settings.proxy_pose)
         except BadResult as error:
             return refuse(self, Problem("CORRUPT", str(error), "Install the add-on again"))
+        return {"FINISHED"}
+
+
+class VITRUVIAN_OT_show_rig(bpy.types.Operator):
+    """Show the body's armature and select it for posing, or hide it so that no bone covers the texture"""
+
+    bl_idname = "vitruvian.show_rig"
+    bl_label = "Show or Hide Rig"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        body = bodies.chosen_body(context)
+        armature = armature_of(body) if body is not None else None
+        if armature is None or armature.name not in context.view_layer.objects:
+            return False
+        return context.mode in ("OBJECT", "POSE")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        body = bodies.chosen_body(context)
+        armature = armature_of(body)
+        hiding = not armature.hide_get()
+        if context.mode == "POSE":
+            bpy.ops.object.mode_set(mode="OBJECT")
+        for item in context.selected_objects:
+            item.select_set(False)
+        active = body if hiding else armature
+        armature.hide_set(hiding)
+        active.select_set(True)
+        context.view_layer.objects.active = active
         return {"FINISHED"}
 
 
@@ -231,6 +262,7 @@ class VITRUVIAN_OT_select_camera(bpy.types.Operator):
 
 CLASSES = (
     VITRUVIAN_OT_add_proxy,
+    VITRUVIAN_OT_show_rig,
     VITRUVIAN_OT_use_active,
     VITRUVIAN_OT_add_rig,
     VITRUVIAN_OT_preview_coverage,

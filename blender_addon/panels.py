@@ -8,6 +8,7 @@ from . import bodies, compat, offers, overlay, presets, previews, pump, repair, 
 from .jobs import Job
 from .problems import Told
 from .proxy import PHENOTYPES
+from .rig_export import armature_of
 from .scene_export import cameras_of
 from .session import describe, time_left
 
@@ -72,6 +73,10 @@ class VITRUVIAN_PT_body(_Panel, bpy.types.Panel):
                 layout.label(text=f"{body.name} (active)", icon="MESH_DATA")
             if len(body.data.uv_layers) > 1 or settings.uv_map:
                 layout.prop_search(settings, "uv_map", body.data, "uv_layers", text="UV map")
+            armature = armature_of(body)
+            if armature is not None and armature.name in context.view_layer.objects:
+                label = "Show Rig" if armature.hide_get() else "Hide Rig"
+                layout.operator("vitruvian.show_rig", text=label, icon="ARMATURE_DATA")
             for doubt in repair.known_doubts(body, settings.uv_map):
                 wrapped(layout, doubt.sentence, icon="INFO" if doubt.button is None else "ERROR")
                 if doubt.button is not None:

@@ -601,6 +601,32 @@ def case_cancel_and_errors() -> None:
     assert np.isfinite(addon("scene_export").read(body.data.vertices, "co", np.float32, 3)).all()
 
 
+def case_no_bone_covers_the_result_and_the_rig_can_be_posed() -> None:
+    body = add_body()
+    armature, export = body.parent, addon("scene_export")
+    assert armature.hide_get()
+    assert bpy.context.view_layer.objects.active == body
+    before = export.take_snapshot(body, bpy.context.scene.vitruvian).scene.mesh.vertices
+    bone = armature.pose.bones["upperarm01.L"]
+    bone.rotation_mode = "XYZ"
+    bone.rotation_euler.x += 0.5
+    bpy.context.view_layer.update()
+    hidden = export.take_snapshot(body, bpy.context.scene.vitruvian).scene.mesh.vertices
+    assert np.abs(hidden - before).max() > 0.05, "a hidden armature still poses the body"
+    assert "Show Rig" in draw_all()
+    assert bpy.ops.vitruvian.show_rig() == {"FINISHED"}
+    assert not armature.hide_get()
+    assert bpy.context.view_layer.objects.active == armature
+    bpy.ops.object.mode_set(mode="POSE")
+    assert bpy.ops.vitruvian.show_rig() == {"FINISHED"}
+    assert armature.hide_get()
+    assert (bpy.context.mode, bpy.context.view_layer.objects.active) == ("OBJECT", body)
+    bpy.context.scene.vitruvian.body = None
+    body.parent = None
+    body.modifiers.clear()
+    assert not bpy.ops.vitruvian.show_rig.poll()
+
+
 def case_method_and_image_model_are_the_artists_choice() -> None:
     client = server()
     add_body()
@@ -638,6 +664,7 @@ class Layout:
             if name == "prop":
                 getattr(arguments[0], arguments[1])
             if name == "operator":
+                self.labels.append(named.get("text", ""))
                 assert (
                     hasattr(bpy.types, arguments[0].replace("vitruvian.", "VITRUVIAN_OT_"))
                     or "." in arguments[0]

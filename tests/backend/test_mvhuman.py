@@ -15,7 +15,7 @@ from vitruvian.body.body import Body
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.errors import Cancelled, UserError
 from vitruvian.core.images import Avatar
-from vitruvian.core.report import silent
+from vitruvian.core.report import Preview, silent
 from vitruvian.diffusion.consistency import ConsistencySettings
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.text import view_prompts

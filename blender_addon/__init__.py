@@ -1,19 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Vitruvian for Blender: textures a body from a sentence. This file registers; the modules beside it do."""
 
-bl_info = {
-    "name": "Vitruvian",
-    "author": "The Vitruvian project",
-    "version": (0, 1, 0),
-    "blender": (3, 4, 0),
-    "location": "3D Viewport > Sidebar > Vitruvian",
-    "description": "Give a body mesh a skin, clothes and hair from a sentence",
-    "category": "Material",
-}
+import bpy
 
-import bpy  # noqa: E402
-
-from . import (  # noqa: E402
+from . import (
     batch_command,
     batch_scene,
     handlers,
@@ -29,6 +19,16 @@ from . import (  # noqa: E402
     pump,
     runtime,
 )
+
+bl_info = {
+    "name": "Vitruvian",
+    "author": "The Vitruvian project",
+    "version": (0, 1, 0),
+    "blender": (3, 4, 0),
+    "location": "3D Viewport > Sidebar > Vitruvian",
+    "description": "Give a body mesh a skin, clothes and hair from a sentence",
+    "category": "Material",
+}
 
 _CLASSES = (
     *operators_scene.CLASSES,

@@ -176,6 +176,7 @@ class _Repair:
         return _in_object_mode(context) and bodies.chosen_body(context) is not None
 
     def repaired(self, body: bpy.types.Object, context: bpy.types.Context) -> str:
+        """Each button's own: mends `body` and says what it did. This class alone is never registered."""
         raise NotImplementedError
 
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -93,7 +94,7 @@ class Client:
         if connect is None:
             shared = context or zmq.Context()
             self._context = shared if context is None else None
-            connect = lambda: DealerTransport(shared, address, keys)  # noqa: E731
+            connect = functools.partial(DealerTransport, shared, address, keys)
         self._link = Link(connect, address, about, clock, self._emit)
         self._uploads = Uploads(self._link, self._emit, clock)
         self._downloads = Downloads(self._link, self._emit, clock)

@@ -87,6 +87,8 @@ def submit(
 
     with progress_report() as report, connected(server, keys) as client:
         scene, notes = make_scene(job, report)
+        from vitruvian.service.convert import settings_of  # brings torch, which `make_scene` needs anyway
+
         notes += run(client, scene, settings_of(job), job_id, out, report)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
@@ -107,24 +109,6 @@ def make_scene(job: GenerateJob, report: Report) -> tuple[Scene, list[str]]:
     scene = scene_of(body, choose_rig(job, body.mesh))
     report("body and cameras", 1, 1)
     return scene, list(body.uv_report)
-
-
-def settings_of(job: GenerateJob) -> Settings:
-    """The look and the quality as they travel."""
-    from vitruvian_protocol.scene import Settings
-
-    return Settings(
-        prompt=job.prompt,
-        negative=job.negative,
-        seed=job.seed,
-        steps=job.steps,
-        guidance=job.guidance,
-        size=job.size,
-        texture_size=job.texture_size,
-        method=job.method,
-        prior=job.prior,
-        reference=job.reference,
-    )
 
 
 def run(

@@ -59,8 +59,9 @@ def ablate(prior: Prior, out: Path, report: Report, people: int = 2) -> list[Abl
         figures = [measure_views(p, avatar) for p, avatar in zip(everyone, avatars, strict=True)]
         seconds = statistics.fmean(avatar.report["seconds"]["sampling"] for avatar in avatars)
         results.append(Ablation(name, figures, seconds))
+        # First, and after every variant: a run that is killed leaves what it has, in a folder known as ours.
+        (out / "ablation.json").write_text(json.dumps([asdict(result) for result in results], indent=1))
         sheet(out / f"{name.split('(')[0].strip().replace(' ', '_').replace('%', 'percent')}.png",
               [avatar.views.images for avatar in avatars])  # fmt: skip
     report("ablation", len(settings), len(settings))
-    (out / "ablation.json").write_text(json.dumps([asdict(result) for result in results], indent=1))
     return results

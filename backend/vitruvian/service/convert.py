@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -55,18 +57,12 @@ def job_from(settings: Settings, prior: str) -> GenerateJob:
     Args:
         prior: the name or folder that stands behind `settings.prior` on this server.
     """
-    return GenerateJob(
-        prompt=settings.prompt,
-        negative=settings.negative,
-        seed=settings.seed,
-        steps=settings.steps,
-        guidance=settings.guidance,
-        size=settings.size,
-        texture_size=settings.texture_size,
-        method=settings.method,
-        prior=prior,
-        reference=settings.reference,
-    )
+    return GenerateJob(**{**vars(settings), "prior": prior})
+
+
+def settings_of(job: GenerateJob) -> Settings:
+    """The look and the quality as they travel: what a job and the wire's settings name alike."""
+    return Settings(**{f.name: getattr(job, f.name) for f in fields(Settings)})
 
 
 def new_corner_uvs(sent: MeshArrays, mesh: Mesh) -> NDArray[np.float32] | None:

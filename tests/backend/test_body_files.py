@@ -250,7 +250,8 @@ def test_smpl_family(
 ) -> None:
     monkeypatch.setattr("vitruvian.body.files.unwrap", lambda mesh: mesh)  # takes seconds, tested elsewhere
     arrays = smpl_arrays(joint_count, vertex_count)
-    np.savez(tmp_path / "model.npz", allow_pickle=False, **arrays)
+    # As in real model files: a pickled object lies among the arrays, and reading never unpickles it.
+    np.savez(tmp_path / "model.npz", allow_pickle=True, **arrays)
     body = load_body(tmp_path / "model.npz")
     assert body.mesh.rig is not None
     assert len(body.mesh.rig.joint_names) == len(set(body.mesh.rig.joint_names)) == joint_count

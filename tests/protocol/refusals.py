@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from vitruvian_protocol import ProtocolError
+from vitruvian_protocol.codec import decode
 from vitruvian_protocol.errors import ERRORS, info_of
 
 
@@ -17,3 +18,8 @@ def refusal(call: Callable[[], object]) -> ProtocolError:
     assert caught.value.code in ERRORS
     assert "{" not in info_of(caught.value).sentence
     return caught.value
+
+
+def refused(frames: Sequence[bytes]) -> ProtocolError:
+    """The error that decoding these frames must raise."""
+    return refusal(lambda: decode(frames))

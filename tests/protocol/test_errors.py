@@ -12,7 +12,7 @@ from vitruvian_protocol.errors import ERRORS, ProtocolError, explain, info_of, s
 from vitruvian_protocol.fields import from_plain, to_plain
 from vitruvian_protocol.images import jpeg_size, png_size
 
-SOURCES = sorted(Path(vitruvian_protocol.__file__).parent.glob("*.py"))
+SOURCES = sorted(Path(vitruvian_protocol.__file__).parent.rglob("*.py"))
 
 
 def test_every_code_in_the_sources_has_a_text() -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,14 @@ from zmq.utils.monitor import recv_monitor_message
 
 from . import events, limits
 from . import messages as m
-from .checks import check_settings, clean_prompt
-from .codec import BytesLike, pack_scene, spec_sha256
+from .codec import BytesLike
 from .downloads import Downloads
 from .errors import ProtocolError
 from .fields import to_plain
 from .jobs import Jobs
 from .limits import DEFAULT_ADDRESS
 from .link import Link, State, Transport
+from .packing import PackedJob, pack_job
 from .scene import Scene, Settings
 from .uploads import Uploads
 
@@ -154,24 +153,36 @@ class Client:
         Raises:
             ProtocolError: BAD_SCENE, BAD_SETTINGS or TOO_LARGE, with the field's path; nothing was sent.
         """
-        settings = replace(
-            settings, prompt=clean_prompt(settings.prompt), negative=clean_prompt(settings.negative)
-        )
-        check_settings(settings)
-        blob = pack_scene(scene)
+        return self.submit_packed(self.pack(scene, settings), job_id)
+
+    def pack(self, scene: Scene, settings: Settings) -> PackedJob:
+        """The first half of `submit`, which takes its time with a large scene; sends nothing.
+
+        Raises:
+            ProtocolError: as `submit`.
+        """
+        packed = pack_job(scene, settings)
         most = self.welcome.limits.get("scene_bytes") if self.welcome is not None else None
-        if isinstance(most, int) and len(blob) > most:
-            raise ProtocolError("TOO_LARGE", "$", "has too many bytes for this server", len(blob), most)
-        scene_sha256 = hashlib.sha256(blob).hexdigest()
+        if isinstance(most, int) and len(packed.blob) > most:
+            problem = "has too many bytes for this server"
+            raise ProtocolError("TOO_LARGE", "$", problem, len(packed.blob), most)
+        return packed
+
+    def submit_packed(self, packed: PackedJob, job_id: str | None = None) -> str:
+        """The second half of `submit`, which is quick.
+
+        Raises:
+            ProtocolError: BAD_FIELD for a job id that is none, ID_CONFLICT for one that is on its way already.
+        """
         request = m.Submit(
             job=m.new_id() if job_id is None else job_id,
-            settings=settings,
-            scene_sha256=scene_sha256,
-            scene_size=len(blob),
-            spec_sha256=spec_sha256(settings, scene_sha256),
+            settings=packed.settings,
+            scene_sha256=packed.scene_sha256,
+            scene_size=len(packed.blob),
+            spec_sha256=packed.spec_sha256,
         )
         to_plain(request)  # refuses a job id that is none
-        self._uploads.add(request, memoryview(blob))
+        self._uploads.add(request, memoryview(packed.blob))
         return request.job
 
     def cancel(self, job_id: str) -> None:

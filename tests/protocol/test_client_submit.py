@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+
 import pytest
 from protocol_samples import JOB, RUN
-from protocol_scenes import scene
+from protocol_scenes import body, cameras, scene
 from protocol_server import OTHER_RUN, SETTINGS, Desk, accept, upload
 
-from vitruvian_protocol import ProtocolError, Settings, events, limits
+from vitruvian_protocol import ProtocolError, Scene, Settings, events, limits
 from vitruvian_protocol import messages as m
-from vitruvian_protocol.codec import spec_sha256
+from vitruvian_protocol.codec import pack_scene, spec_sha256
 from vitruvian_protocol.errors import explain
 
 
@@ -79,6 +82,27 @@ def test_a_full_socket_is_waited_for(desk: Desk) -> None:
 def test_prompts_are_cleaned_before_they_are_sent(desk: Desk) -> None:
     desk.client.submit(scene(), Settings("a  man\r\nin a\u202e suit\x07"))
     assert upload(desk).settings.prompt == "a man in a suit"
+
+
+def test_views_prompts_are_cleaned_too(desk: Desk) -> None:
+    ring = cameras()
+    pasted = dataclasses.replace(ring, prompts=("from\tthe\nfront", *ring.prompts[1:]))
+    desk.client.submit(Scene(body(), pasted), SETTINGS)
+    sent = dataclasses.replace(ring, prompts=("from the front", *ring.prompts[1:]))
+    assert upload(desk).scene_sha256 == hashlib.sha256(pack_scene(Scene(body(), sent))).hexdigest()
+
+
+def test_a_job_can_be_packed_long_before_it_is_sent() -> None:
+    desk = Desk()
+    moved = scene()
+    packed = desk.client.pack(moved, SETTINGS)
+    moved.mesh.vertices[:] = 0
+    assert not desk.wires
+    assert desk.client.submit_packed(packed, JOB) == JOB
+    desk.greet()
+    submit = upload(desk)
+    assert (submit.job, submit.settings) == (JOB, SETTINGS)
+    assert submit.scene_sha256 == hashlib.sha256(pack_scene(scene())).hexdigest()
 
 
 def test_nothing_is_sent_of_a_bad_request(desk: Desk) -> None:

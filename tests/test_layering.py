@@ -31,7 +31,11 @@ BESIDE = {"wardrobe", "evaluate"}
 """Stand beside the methods: may import every room but service and cli; only cli imports them."""
 
 ONLY_IN = {
-    "zmq": ("backend/vitruvian/service/", "protocol/vitruvian_protocol/client.py"),
+    "zmq": (
+        "backend/vitruvian/service/",
+        "protocol/vitruvian_protocol/client.py",
+        "protocol/vitruvian_protocol/dealer.py",
+    ),
     "kaolin": ("backend/vitruvian/render/raster_kaolin.py",),
     "diffusers": ("backend/vitruvian/diffusion/",),
     "transformers": ("backend/vitruvian/diffusion/",),

@@ -28,7 +28,7 @@ _DOUBTS = 3
 
 
 class Transport(Protocol):
-    """One socket's life. The real one is in `client.py`; tests bring their own."""
+    """One socket's life. The real one is in `dealer.py`; tests bring their own."""
 
     def send(self, frames: Sequence[BytesLike]) -> bool:
         """False: not now (not connected yet, or full); nothing was sent."""

@@ -1,4 +1,4 @@
-"""The wire contract between add-on, command line and backend. numpy and msgpack; pyzmq for the client alone."""
+"""The wire contract between add-on, command line and backend. numpy, msgpack; pyzmq for the client alone."""
 
 from .checks import check_scene as check_scene
 from .checks import check_settings as check_settings

@@ -5,29 +5,29 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import limits
 from .errors import ProtocolError
+from .fields import Items, Text, Whole, from_plain
 
 DTYPES = {"f4": "<f4", "i4": "<i4", "u1": "|u1", "f2": "<f2"}
 """Types that may travel, all little-endian; nothing from outside is ever given to `np.dtype`."""
 _ITEMSIZE = {"f4": 4, "i4": 4, "u1": 1, "f2": 2}
-_DIMENSIONS = 4
 
 
 @dataclass(frozen=True)
 class Buffer:
     """One checked entry of a header's `bufs`."""
 
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    nbytes: int
-    crc32: int | None
+    name: Annotated[str, Text(64, may_be_empty=False)]
+    dtype: Literal["f4", "i4", "u1", "f2"]
+    shape: Annotated[tuple[int, ...], Items(Whole(0, 2**31 - 1), 4)]
+    nbytes: Annotated[int, Whole(0, limits.SCENE_BYTES)]
+    crc32: Annotated[int, Whole(0, 2**32 - 1)] | None = None
     """None where a hash of the whole file covers the bytes."""
 
 
@@ -77,35 +77,17 @@ def read_entries(
 
 
 def _read_entry(plain: object, code: str, path: str, covered: bool) -> Buffer:
-    if not isinstance(plain, dict):
-        raise ProtocolError(code, path, "is not a map", type(plain).__name__)
-    entry = cast(dict[str, Any], plain)
-    name, dtype, shape = entry.get("name"), entry.get("dtype"), entry.get("shape")
-    if not isinstance(name, str) or not 0 < len(name) <= 64:
-        raise ProtocolError(code, f"{path}.name", "is not a name", name)
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ProtocolError(code, f"{path}.dtype", "is not a type that may travel", dtype, ", ".join(DTYPES))
-    if not isinstance(shape, list) or len(cast(list[Any], shape)) > _DIMENSIONS:
-        problem = f"is not a list of up to {_DIMENSIONS} sides"
-        raise ProtocolError(code, f"{path}.shape", problem, cast(object, shape))
-    sides = tuple(
-        _whole(side, code, f"{path}.shape[{i}]", 2**31 - 1) for i, side in enumerate(cast(list[Any], shape))
-    )
-    nbytes = _whole(entry.get("nbytes"), code, f"{path}.nbytes", limits.SCENE_BYTES)
-    if math.prod(sides) * _ITEMSIZE[dtype] != nbytes:
-        wanted = math.prod(sides) * _ITEMSIZE[dtype]
-        raise ProtocolError(code, f"{path}.nbytes", f"is not the {wanted} that shape and type make", nbytes)
-    if covered and "crc32" not in entry:
-        return Buffer(name, dtype, sides, nbytes, None)
-    return Buffer(name, dtype, sides, nbytes, _whole(entry.get("crc32"), code, f"{path}.crc32", 2**32 - 1))
-
-
-def _whole(value: object, code: str, path: str, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ProtocolError(code, path, "is not a whole number", value)
-    if not 0 <= value <= high:
-        raise ProtocolError(code, path, "is out of range", value, f"0 to {high}")
-    return value
+    try:
+        entry: Buffer = from_plain(Buffer, plain, path)
+    except ProtocolError as error:
+        raise ProtocolError(code, error.path, error.problem, error.got, error.limit) from None
+    wanted = math.prod(entry.shape) * _ITEMSIZE[entry.dtype]
+    if wanted != entry.nbytes:
+        problem = f"is not the {wanted} that shape and type make"
+        raise ProtocolError(code, f"{path}.nbytes", problem, entry.nbytes)
+    if entry.crc32 is None and not covered:
+        raise ProtocolError(code, f"{path}.crc32", "is missing")
+    return entry
 
 
 def check_bytes(buffer: Buffer, data: memoryview, code: str, path: str) -> None:

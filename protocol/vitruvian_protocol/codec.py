@@ -9,7 +9,7 @@ from typing import Any
 from . import limits
 from .buffers import check_bytes, describe, read_entries
 from .errors import ProtocolError
-from .fields import Payload, from_plain, is_id, is_payload, rules_of, to_plain
+from .fields import Payload, from_plain, is_id, rules_of, to_plain
 from .headers import pack_header, read_header
 from .messages import TYPES, Message, Unknown
 from .scene import Settings
@@ -20,7 +20,7 @@ BytesLike = bytes | bytearray | memoryview
 _COVERED = {
     name
     for name, kind in TYPES.items()
-    if any(is_payload(rule) and rule.covered for rule, _ in rules_of(kind).values())
+    if any(isinstance(rule, Payload) and rule.covered for rule, _ in rules_of(kind).values())
 }
 """Types whose payload may lack its crc32."""
 
@@ -39,7 +39,7 @@ def encode(message: Message, bulk: bool = False) -> list[BytesLike]:
     payloads: list[memoryview] = []
     entries: list[dict[str, Any]] = []
     for name, (rule, _) in rules_of(type(message)).items():
-        if is_payload(rule):
+        if isinstance(rule, Payload):
             data = memoryview(getattr(message, name)).cast("B").toreadonly()
             _check_payload(data.nbytes, rule, f"$.{name}")
             entries.append(describe(name, data, checksum=not (bulk and rule.covered)))
@@ -116,7 +116,7 @@ def _read_payloads(plain: dict[str, Any], views: list[memoryview]) -> dict[str, 
 
 def _own_payloads(kind: type[Message], payloads: dict[str, memoryview]) -> dict[str, memoryview]:
     """The payloads, if they are exactly those that the type has."""
-    rules = {name: rule for name, (rule, _) in rules_of(kind).items() if is_payload(rule)}
+    rules = {name: rule for name, (rule, _) in rules_of(kind).items() if isinstance(rule, Payload)}
     for name, rule in rules.items():
         if name not in payloads:
             raise ProtocolError("BAD_FIELD", f"$.{name}", "is missing")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
+_GAP = re.compile(r"\{(path|problem|got|limit)\}")
 Retry = Literal["no", "after_fix", "later", "auto", "once"]
 """`auto`: tried again without being asked. `once`: worth one more try. `later`: when the server is free."""
 
@@ -145,7 +147,6 @@ ERRORS: dict[str, ErrorText] = {
     # the server's state
     "QUEUE_FULL": ErrorText("The server is busy: {problem}; nothing was lost", "Try again later", "later"),
     "QUOTA": ErrorText("You have too many jobs queued: {problem}", "Wait for one, or cancel one", "later"),
-    "NO_GPU": ErrorText("The server waits for a graphics card", "Wait, or ask the administrator", "later"),
     "DISK_FULL_SERVER": ErrorText(
         "The server's disk is full; accepted jobs are kept", "Ask the administrator to make room", "later"
     ),
@@ -169,7 +170,6 @@ ERRORS: dict[str, ErrorText] = {
     "WORKER_LOST": ErrorText(
         "The worker process stopped: {problem}", "It is started again by itself", "auto"
     ),
-    "RESTARTED": ErrorText("The server was restarted", "The job resumes by itself", "auto"),
     "TIME_LIMIT": ErrorText(
         "The job took longer than the server allows: {problem}", "Use fewer steps or views", "after_fix"
     ),
@@ -204,10 +204,9 @@ def explain(
     """The artist's sentence and remedy for an error, ready to travel."""
     text = text_of(code)
     found, bound = ("" if value is None else short(value) for value in (got, limit))
-    sentence = text.sentence
-    for name, value in (("path", path), ("problem", problem), ("got", found or error_id), ("limit", bound)):
-        # Not str.format: the values come from outside, and a template is never made from them.
-        sentence = sentence.replace("{" + name + "}", short(value, 300))
+    values = {"path": path, "problem": problem, "got": found or error_id, "limit": bound}
+    # In one go and not by str.format: the values come from outside, and none is ever read as a template.
+    sentence = _GAP.sub(lambda gap: short(values[gap[1]], 300), text.sentence)
     sentence = " ".join(sentence.split())
     sentence = sentence[:1].upper() + sentence[1:]
     return ErrorInfo(code, sentence, text.remedy, text.retry, path, found, bound, error_id)

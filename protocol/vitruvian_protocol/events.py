@@ -203,7 +203,5 @@ Event = (
     | Status
     | MemoryReleased
 )
-DURABLE = (Queued, Started, Stage, Warned, Done, Failed, Cancelled)
-"""Kept by the server and told again after `attach`; they carry `seq`."""
 TERMINAL = (Done, Failed, Cancelled)
 """Exactly one of these ends a job (a `Rejected` one never began)."""

@@ -103,23 +103,15 @@ def is_id(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(_UUID, value) is not None
 
 
-def is_payload(rule: object) -> bool:
-    return isinstance(rule, Payload)
-
-
-def _class_of(value: object) -> type:
-    return type(value)
-
-
-def to_plain(value: Any, path: str = "$") -> dict[str, Any]:
+def to_plain(value: object, path: str = "$") -> dict[str, Any]:
     """A dataclass as a map of plain values, payloads left out, every rule enforced.
 
     Raises:
         ProtocolError: BAD_FIELD with the field's path.
     """
     plain: dict[str, Any] = {}
-    for name, (rule, optional) in rules_of(_class_of(value)).items():
-        if not is_payload(rule):
+    for name, (rule, optional) in rules_of(type(value)).items():
+        if not isinstance(rule, Payload):
             plain[name] = _checked(getattr(value, name), rule, optional, f"{path}.{name}", outward=True)
     return plain
 
@@ -136,7 +128,7 @@ def from_plain(kind: type, plain: Any, path: str = "$", payloads: Mapping[str, A
     values: dict[str, Any] = dict(payloads or {})
     for field in dataclasses.fields(kind):
         rule, optional = rules_of(kind)[field.name]
-        if is_payload(rule):
+        if isinstance(rule, Payload):
             continue
         place = f"{path}.{field.name}"
         if field.name in source:

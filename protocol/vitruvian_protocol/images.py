@@ -1,18 +1,9 @@
-"""Sizes of JPEG and PNG images, read from their headers before a decoder sees them."""
+"""The size of a JPEG, read from its header before a decoder sees it."""
 
 from __future__ import annotations
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _NO_SIZE = {0xC4, 0xC8, 0xCC}
 """Markers among JPEG's frame headers that are none."""
-
-
-def png_size(data: bytes | memoryview) -> tuple[int, int] | None:
-    """Width and height in pixels; None for anything but a PNG."""
-    head = bytes(data[:24])
-    if len(head) < 24 or head[:8] != _PNG or head[12:16] != b"IHDR":
-        return None
-    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
 def jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:

@@ -236,7 +236,7 @@ def check(storm: Storm) -> None:
         own = [event for event in storm.history if getattr(event, "job", "") == job]
         ends = [event for event in own if isinstance(event, events.TERMINAL)]
         assert len(ends) == 1, own
-        seqs = [event.seq for event in own if isinstance(event, events.DURABLE) and event.seq]
+        seqs = [seq for event in own if (seq := getattr(event, "seq", 0))]
         assert seqs == list(range(1, len(seqs) + 1)), own
         on_disk = storm.model.jobs.get(job)
         if isinstance(ends[0], events.Done):

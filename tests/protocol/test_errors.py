@@ -10,7 +10,7 @@ import pytest
 import vitruvian_protocol
 from vitruvian_protocol.errors import ERRORS, ProtocolError, explain, info_of, short, text_of
 from vitruvian_protocol.fields import from_plain, to_plain
-from vitruvian_protocol.images import jpeg_size, png_size
+from vitruvian_protocol.images import jpeg_size
 
 SOURCES = sorted(Path(vitruvian_protocol.__file__).parent.rglob("*.py"))
 
@@ -39,8 +39,7 @@ def test_an_unknown_finer_name_has_the_text_of_its_family() -> None:
 
 def test_what_comes_from_outside_is_no_template() -> None:
     told = explain("BAD_SCENE", path="{problem}{got.__class__}", problem="%s {limit}", got="{}")
-    assert "{got.__class__}" in told.sentence
-    assert "%s" in told.sentence
+    assert told.sentence == "The scene cannot be used: {problem}{got.__class__} %s {limit}"
 
 
 def test_values_are_shown_on_one_short_line() -> None:
@@ -51,14 +50,7 @@ def test_values_are_shown_on_one_short_line() -> None:
     assert info_of(error).limit == "3"
 
 
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x02\0\0\0\x01\0\x08\x06\0\0\0"
-
-
 def test_sizes_of_images_are_read_from_their_headers() -> None:
-    assert png_size(PNG) == (512, 256)
-    assert png_size(PNG.replace(b"\0\0\x02\0", b"\0\0\xea\x60")) == (60_000, 256), "75: claims 60,000"
-    assert png_size(PNG[:20]) is None
-    assert png_size(b"GIF89a" + PNG) is None
     frame = bytes.fromhex("ffc0000b080010002001012200")
     start, end, comment = b"\xff\xd8", b"\xff\xd9", b"\xff\xfe\0\x05abc"
     assert jpeg_size(start + comment + frame + end) == (32, 16)
@@ -66,6 +58,8 @@ def test_sizes_of_images_are_read_from_their_headers() -> None:
     assert jpeg_size(start + frame.replace(b"\x08", b"\x10", 1) + end) is None, "78: 16 bits"
     cmyk = bytes.fromhex("ffc000140800100020040111000211010311010411 01".replace(" ", ""))
     assert jpeg_size(start + cmyk + end) is None, "78: CMYK"
+    huge = frame.replace(bytes.fromhex("00100020"), bytes.fromhex("ea60ea60"))
+    assert jpeg_size(start + huge + end) == (60_000, 60_000), "75: claims 60,000"
     assert jpeg_size(b"<html>" + start + frame + end) is None, "77: something else in front"
     assert jpeg_size(start + end) is None
     assert jpeg_size(b"") is None

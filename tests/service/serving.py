@@ -133,6 +133,10 @@ class Artist:
     def first(self, job: str, *kinds: type[e.Event]) -> Any:
         return self.until(lambda: self.of(job, *kinds))[0]
 
+    def durable(self, job: str) -> list[Any]:
+        """Events that the server keeps and tells again: those with a number."""
+        return [x for x in self.of(job) if getattr(x, "seq", 0)]
+
     def end(self, job: str) -> Any:
         """The job's terminal event."""
         return self.first(job, *e.TERMINAL)
@@ -146,6 +150,6 @@ class Artist:
 
 def check_history(artist: Artist, job: str) -> None:
     """What is promised of every job's durable events: numbers 1, 2, 3 ... and one end, at the end."""
-    durable = [x for x in artist.of(job, *e.DURABLE) if x.seq]
+    durable = artist.durable(job)
     assert [x.seq for x in durable] == list(range(1, len(durable) + 1))
     assert [isinstance(x, e.TERMINAL) for x in durable] == [False] * (len(durable) - 1) + [True]

@@ -12,12 +12,13 @@ import pytest
 
 from vitruvian.service.background import Background
 from vitruvian.service.config import ServeConfig
-from vitruvian.service.dispatch import Dispatcher
-from vitruvian.service.intake import MAX_UPLOADS, Intake
+from vitruvian.service.disk import Disk
+from vitruvian.service.intake import ALL_CREDIT_BYTES, ALL_UPLOADS, MAX_UPLOADS, Intake
+from vitruvian.service.office import Office
 from vitruvian.service.session import Session
 from vitruvian.service.uploads import STALE_SECONDS, blob_path
 from vitruvian_protocol import messages as m
-from vitruvian_protocol.limits import CHUNK_BYTES, GRANT_BYTES, WINDOW_BYTES
+from vitruvian_protocol.limits import CHUNK_BYTES, GRANT_BYTES, SCENE_BYTES, WINDOW_BYTES
 
 BLOB = bytes(range(256)) * 8192
 SHA = hashlib.sha256(BLOB).hexdigest()
@@ -31,8 +32,12 @@ class Reception:
         self.answers: list[tuple[Session, m.Message]] = []
         self.config = ServeConfig(folder)
         self.background = Background()
-        dispatcher = cast(Dispatcher, SimpleNamespace(disk_full=False))
-        self.intake = Intake(self.config, dispatcher, self.background, self.reply, lambda: self.now)
+        self.room = 2**40
+        disk = cast(Disk, SimpleNamespace(has_room=lambda size: size <= self.room))
+        nobody = cast(Any, None)
+        self.intake = Intake(
+            Office(self.config, nobody, disk, nobody, nobody, self.background, self.reply, lambda: self.now)
+        )
 
     def reply(self, session: Session, message: m.Message) -> None:
         self.answers.append((session, message))
@@ -146,3 +151,48 @@ def test_uploads_are_few_and_forgotten(reception: Reception) -> None:
     reception.intake.tidy()
     assert isinstance(reception.begin(session, sha256="f" * 64)[1], m.PutReady)
     assert len([p for p in reception.config.blobs.rglob("*") if p.is_file()]) == 1
+
+
+def test_many_at_once_share_the_credit_and_all_get_on(reception: Reception) -> None:
+    """Half-way in a large scene each: what may lie in memory is bounded, and nobody waits for anybody."""
+    data = bytes(3 * WINDOW_BYTES)
+    sessions = [new_session(bytes([n])) for n in range(40)]
+    begun = [reception.begin(session, data, f"{n:064x}") for n, session in enumerate(sessions)]
+    most = ALL_CREDIT_BYTES + len(sessions) * CHUNK_BYTES
+    assert reception.intake.on_credit <= most
+    assert begun[0][1].credit == WINDOW_BYTES
+    assert begun[-1][1].credit == CHUNK_BYTES
+    transfer, ready = begun[-1]
+    sent, granted = 0, ready.credit
+    while sent < len(data) - CHUNK_BYTES:
+        assert granted > sent, "the sender would wait for ever"
+        reception.answers.clear()
+        reception.send(sessions[-1], transfer, sent, sent + CHUNK_BYTES, data)
+        sent += CHUNK_BYTES
+        granted += sum(message.size for _, message in reception.answers if isinstance(message, m.Credit))
+        assert reception.intake.on_credit <= most
+    for session in sessions[:-1]:
+        reception.intake.leave(session)
+    assert reception.intake.on_credit <= WINDOW_BYTES
+
+
+def test_uploads_of_all_together_are_bounded(reception: Reception) -> None:
+    sessions = [new_session(b"%d" % n, f"owner {n}") for n in range(ALL_UPLOADS + 1)]
+    for session in sessions[:-1]:
+        assert isinstance(reception.begin(session)[1], m.PutReady)
+    refused = reception.begin(sessions[-1])[1].error
+    assert (refused.code, refused.retry) == ("RATE", "later")
+    reception.intake.leave(sessions[5])
+    assert isinstance(reception.begin(sessions[-1])[1], m.PutReady)
+
+
+def test_what_is_promised_to_others_is_not_promised_again(reception: Reception) -> None:
+    reception.room = 2 * SCENE_BYTES
+    offers = [m.PutBegin(sha256=f"{n:064x}", size=SCENE_BYTES) for n in range(3)]
+    for offer in offers:
+        session = new_session(offer.sha256[:4].encode() + offer.mid.encode())
+        reception.intake.begin(session, offer)
+    answers = [message for _, message in reception.answers]
+    assert [type(answer) for answer in answers] == [m.PutReady, m.PutReady, m.Error]
+    assert isinstance(answers[-1], m.Error)
+    assert answers[-1].error.code == "DISK_FULL_SERVER"

@@ -32,7 +32,7 @@ def test_a_job_comes_back_whole(artist: Artist, gateway: Served, tmp_path: Path)
     job = artist.submit("size=700000 files=1", seed=3)
     done = artist.end(job)
     check_history(artist, job)
-    stages = [type(x).__name__ for x in artist.of(job, *e.DURABLE)]
+    stages = [type(x).__name__ for x in artist.durable(job)]
     assert stages == ["Queued", "Started", "Stage", "Done"]
     (info,) = done.artifacts
     data = artist.fetch(job, info.name, tmp_path / "noise").read_bytes()
@@ -145,11 +145,11 @@ def test_a_new_session_hears_what_was_missed(artist: Artist, gateway: Served) ->
     with Artist(gateway.address) as later:
         later.client.attach(job)
         later.end(job)
-        assert later.of(job, *e.DURABLE) == artist.of(job, *e.DURABLE)
+        assert later.durable(job) == artist.durable(job)
     with Artist(gateway.address) as later:
         later.client.attach(job, after_seq=2)
         later.end(job)
-        assert [x.seq for x in later.of(job, *e.DURABLE)] == [3, 4]
+        assert [x.seq for x in later.durable(job)] == [3, 4]
 
 
 def test_status_and_memory(artist: Artist) -> None:

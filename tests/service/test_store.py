@@ -261,6 +261,29 @@ def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     store.close()
 
 
+def test_changes_together_are_made_together_or_not_at_all(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite")
+    with store.together():
+        store.accept("a", "ada", "x", b"{}", [])
+        with pytest.raises(IdConflict):
+            store.accept("a", "ada", "y", b"{}", [])
+        store.accept("b", "ada", "x", b"{}", [])
+        outside = sqlite3.connect(tmp_path / "jobs.sqlite")
+        assert outside.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
+    assert outside.execute("SELECT count(*) FROM jobs").fetchone() == (2,)
+    outside.close()
+
+    def interrupted() -> None:
+        with store.together():
+            store.accept("c", "ada", "x", b"{}", [])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
+    assert [row.name for row in store.jobs()] == ["a", "b"]
+    store.close()
+
+
 def test_a_backup_is_whole(tmp_path: Path) -> None:
     store = Store(tmp_path / "jobs.sqlite")
     store.accept("a", "ada", "x", b"{}", [])

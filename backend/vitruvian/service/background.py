@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 class Background:
@@ -36,7 +39,11 @@ class Background:
         self._waiting = [pair for pair in self._waiting if pair[0] not in done]
         for future, then in ready:
             error = future.exception()
-            then(error if error is not None else future.result())
+            try:
+                then(error if error is not None else future.result())
+            except Exception:
+                # A fault of ours while answering one client must not end the service for all.
+                log.exception("error after work beside the loop")
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vitruvian.service.config import ServeConfig
+from vitruvian.service.disk import Disk
 from vitruvian.service.executor import Executor, Slot, WorkerReport
 from vitruvian.service.files import StoredFile
 from vitruvian.service.pipes import Order
@@ -20,9 +21,6 @@ from vitruvian_protocol import limits
 from vitruvian_protocol.errors import ErrorInfo, ProtocolError, explain
 from vitruvian_protocol.fields import from_plain
 from vitruvian_protocol.messages import ArtifactInfo, PreviewKind
-
-DISK_SECONDS = 5.0
-"""How often a full disk is looked at again."""
 
 
 class Audience(Protocol):
@@ -54,22 +52,22 @@ class Dispatcher:
 
     Args:
         clock: monotonic seconds.
+        per_owner: jobs of one owner that are at work at once; None: any number.
     """
 
     def __init__(
         self,
         config: ServeConfig,
         store: Store,
+        disk: Disk,
         executor: Executor,
         audience: Audience,
         clock: Callable[[], float],
         per_owner: int | None,
     ) -> None:
-        self._config, self._store, self._executor = config, store, executor
+        self._config, self._store, self._disk, self._executor = config, store, disk, executor
         self._audience, self._clock, self._per_owner = audience, clock, per_owner
         self._attempts: dict[str, _Attempt] = {}
-        self._looked_at_disk = float("-inf")
-        self._disk_full = False
         self._unheard: list[WorkerReport] = []
 
     def turn(self) -> None:
@@ -108,20 +106,11 @@ class Dispatcher:
             self._store.release(attempt.job, attempt.attempt)
         self._attempts.clear()
 
-    @property
-    def disk_full(self) -> bool:
-        """Whether there is too little room to take on or begin jobs; looked at now and then."""
-        now = self._clock()
-        if now - self._looked_at_disk >= DISK_SECONDS:
-            self._looked_at_disk = now
-            self._disk_full = shutil.disk_usage(self._config.state).free < self._config.min_free
-        return self._disk_full
-
     # ---- what is due
 
     def _hand_out(self) -> None:
         waiting = self._store.count(["queued"])
-        if not waiting or self.disk_full:
+        if not waiting or not self._disk.has_room():
             return
         for slot in self._executor.slots():
             if slot.state == "asleep":
@@ -213,7 +202,7 @@ class Dispatcher:
         if body["code"] == "DISK_FULL_SERVER":
             # Not the job's fault: it waits in the queue until there is room again.
             self._store.release(attempt.job, attempt.attempt)
-            self._disk_full, self._looked_at_disk = True, self._clock()
+            self._disk.ran_full()
         else:
             error_id = body.get("error_id", "")
             error = explain(body["code"], body["path"], body["problem"], error_id=error_id)

@@ -28,9 +28,11 @@ from vitruvian.service.curve import (
     self_test,
 )
 from vitruvian.service.desk import Desk
+from vitruvian.service.disk import Disk
 from vitruvian.service.dispatch import Dispatcher, failure
 from vitruvian.service.executor import LocalExecutor
 from vitruvian.service.lock import FolderLock
+from vitruvian.service.office import Office
 from vitruvian.service.sessions import Sessions
 from vitruvian.service.store import Store
 from vitruvian_protocol import limits
@@ -96,18 +98,21 @@ class Gateway:
         self._stack.callback(self._background.close)
         self._sessions = Sessions(self._router, self._store, new_id(), self._clock, self._gatekeeper)
         shared = None if config.keys is None else config.running_per_user
+        disk = Disk(config.state, config.min_free, self._clock)
         self._dispatcher = Dispatcher(
-            config, self._store, self._executor, self._sessions, self._clock, shared
+            config, self._store, disk, self._executor, self._sessions, self._clock, shared
         )
-        self._desk = Desk(
+        office = Office(
             config,
             self._store,
+            disk,
             self._dispatcher,
             self._executor,
             self._background,
             self._sessions.reply,
             self._clock,
         )
+        self._desk = Desk(office)
         self._sessions.desk = self._desk
         self._wake_all()
 
@@ -143,6 +148,7 @@ class Gateway:
             if not self._sessions.receive():
                 break
         self._background.finish()
+        self._desk.accept_waiting()
         now = self._clock()
         if now - self._turn_at >= _TURN_SECONDS or not self._sessions.hurried:
             self._turn_at = now

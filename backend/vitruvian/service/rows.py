@@ -68,6 +68,11 @@ class JobRow:
     finished: float | None
     last_seq: int
 
+    @property
+    def wire_state(self) -> Literal["queued", "running", "done", "failed", "cancelled"]:
+        """As clients know it: until its worker has begun, a job waits."""
+        return "queued" if self.state == "leased" else self.state
+
 
 @dataclass(frozen=True)
 class StoredEvent:

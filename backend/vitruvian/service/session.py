@@ -56,6 +56,7 @@ class Session:
     """By transfer."""
     blocked: bool = False
     """The last send found no room; tried again with the next turn."""
+    closed: bool = False
     tokens: float = _BURST * limits.MESSAGES_PER_SECOND
     tokens_at: float = 0.0
 
@@ -77,6 +78,8 @@ class Session:
         return watch
 
     def close(self) -> None:
+        """It has ended: nothing more is sent."""
+        self.closed = True
         for download in self.downloads.values():
             download.close()
         self.downloads.clear()

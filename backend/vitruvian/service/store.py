@@ -327,8 +327,21 @@ class Store:
     # ---- inside a transaction
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """All changes in the block in one transaction: the disk is waited for once, when the block ends.
+
+        None of them is made where the block raises or the disk refuses.
+        """
+        with self._change():
+            yield
+
+    @contextmanager
     def _change(self) -> Iterator[None]:
-        """One transaction, flushed to disk when the block ends, undone when it raises."""
+        """One transaction, flushed to disk when the block ends, undone when it raises; within another one,
+        a part of that."""
+        if self._db.in_transaction:
+            yield
+            return
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -53,16 +53,25 @@ class Upload:
     allowed: int = 0
     """Offset up to which credit was given."""
 
-    def open_window(self) -> int:
-        """The credit for a transfer that begins now."""
-        self.allowed = min(self.file.size + limits.WINDOW_BYTES, self.total)
-        return self.allowed - self.file.size
+    @property
+    def on_credit(self) -> int:
+        """Bytes that were granted and have not come."""
+        return max(self.allowed - self.file.size, 0)
 
-    def new_credit(self) -> int:
+    def open_window(self, window: int) -> int:
+        """The credit for a transfer that begins now; `window` is bytes, whole chunks."""
+        self.allowed = min(self.file.size + window, self.total)
+        return self.on_credit
+
+    def close_window(self) -> None:
+        """Nobody feeds it: what was granted does not count any more."""
+        self.allowed = self.file.size
+
+    def new_credit(self, window: int) -> int:
         """Bytes to grant now that more is on the disk; 0 while it is too little to be worth a message."""
-        reach = min(self.file.size + limits.WINDOW_BYTES, self.total)
+        reach = min(self.file.size + window, self.total)
         grant = reach - self.allowed
-        if grant <= 0 or (grant < limits.GRANT_BYTES and reach < self.total):
+        if grant <= 0 or (grant < min(limits.GRANT_BYTES, window) and reach < self.total):
             return 0
         self.allowed = reach
         return grant

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .job_words import describe
 from .jobs import Job, write_atomically
 from .problems import Problem, Told
-from .session import Session, describe
+from .session import Session
 
 State = Literal["waiting", "sent", "done", "failed", "cancelled"]
 AT_ONCE = 4
@@ -109,6 +110,19 @@ def _put_back(item: Item, attempts: int | None = None) -> None:
     item.state, item.job, item.error = "waiting", "", None
     if attempts is not None:
         item.attempts = attempts
+
+
+def read_csv_file(path: Path, default_prompt: str = "") -> list[Item]:
+    """As `read_csv`.
+
+    Raises:
+        Problem: it cannot be read, or a line is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem("CSV", f"The CSV cannot be read: {error}", "Give a UTF-8 text file") from error
+    return read_csv(text, default_prompt)
 
 
 def read_csv(text: str, default_prompt: str = "") -> list[Item]:

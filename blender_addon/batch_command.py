@@ -16,11 +16,12 @@ from typing import Any
 import bpy
 
 from . import bodies, result_import, runtime
-from .batch import Batch, Item, Runner, read_csv, resumed, summary
+from .batch import Batch, Item, Runner, read_csv_file, resumed, summary
 from .batch_scene import items_of, send
+from .connection import Endpoint
 from .jobs import Job
 from .problems import Problem
-from .session import Endpoint, Session
+from .session import Session
 
 DONE, SOME_FAILED, BAD_INPUT, NO_BACKEND, INTERRUPTED = 0, 1, 2, 3, 130
 _command: Any = None
@@ -106,10 +107,7 @@ def _items(asked: argparse.Namespace, settings: bpy.types.PropertyGroup) -> list
         Problem: nobody, an unknown name, or no words for somebody.
     """
     if asked.csv is not None:
-        try:
-            return read_csv(asked.csv.read_text(encoding="utf-8"), asked.prompt)
-        except (OSError, UnicodeDecodeError) as error:
-            raise Problem("CSV", f"The CSV cannot be read: {error}", "Give a UTF-8 text file") from error
+        return read_csv_file(asked.csv, asked.prompt)
     names = list(asked.body)
     if asked.collection is not None:
         collection = bpy.data.collections.get(asked.collection)

@@ -46,18 +46,19 @@ def start(settings: bpy.types.PropertyGroup, retry_failed: bool = False) -> Batc
     """Begin, or go on where an earlier run stopped.
 
     Raises:
-        Problem: nothing to do, or no backend.
+        Problem: nothing to do, no backend, or no room for the queue.
     """
     global _runner, _epoch
-    session = runtime.connect()
     items = items_of(settings)
+    session = runtime.connect()
     bodies.ensure_file_id()
     batch = resumed(queue_path(), items, retry_failed)
-    _runner, _epoch = (
-        Runner(batch, session, lambda item: send(batch, item), _leave_to_the_heartbeat, time.monotonic),
-        (runtime.epoch),
-    )
-    batch.save()
+    runner = Runner(batch, session, lambda item: send(batch, item), _leave_to_the_heartbeat, time.monotonic)
+    try:
+        batch.save()
+    except OSError as error:
+        raise Problem("DISK", f"The queue cannot be saved: {error}", "Make room on the disk") from error
+    _runner, _epoch = runner, runtime.epoch
     return batch
 
 

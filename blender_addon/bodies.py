@@ -66,7 +66,7 @@ def target_of(body: bpy.types.Object, snapshot: Snapshot) -> Target:
     if not uid or _is_copy(body, uid):
         body.vitruvian.uid = uid = str(uuid.uuid4())
     name = Path(bpy.data.filepath).name or "unsaved file"
-    return Target(identity, name, uid, body.name, snapshot.uv_map, snapshot.layout_sha256)
+    return Target(identity, name, uid, body.name, snapshot.layout.uv_map, snapshot.layout.sha256)
 
 
 def remember(job: Job, body: bpy.types.Object) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from . import camera_math
 from .problems import Problem
-from .scene_export import RIG_COLLECTION, VIEW_SIZE, camera_arrays_of, cameras_of, read
+from .scene_export import RIG_COLLECTION, VIEW_SIZE, camera_arrays_of, cameras_of
+from .uv_layout import read
 
 SAMPLES = 3000
 """Faces that are tested for coverage, chosen by area."""

@@ -59,10 +59,10 @@ def take_settings(job: Job, settings: bpy.types.PropertyGroup) -> None:
 def generate(
     body: bpy.types.Object, settings: bpy.types.PropertyGroup, asked: Settings, batch: str = ""
 ) -> Job:
-    """Take one snapshot of body and cameras and send it.
+    """Take one snapshot of body and cameras; the heartbeat looks at its UVs and sends it.
 
     Raises:
-        Problem: what the artist can put right; nothing was sent.
+        Problem: what the artist can put right; there is no job.
     """
     session = runtime.connect()
     for field in offers.WORDS:
@@ -71,13 +71,15 @@ def generate(
             raise problem
     from vitruvian_protocol.errors import ProtocolError, info_of
 
-    for doubt in repair.uv_doubts(body, settings.uv_map):
-        # The backend would paint on UVs of its own making, which this mesh does not have.
-        raise Problem(doubt.code, doubt.sentence, "Unwrap into a new UV map; your own maps stay")
     snapshot = take_snapshot(body, settings)
+    fault = repair.uv_fault(snapshot.layout)
+    if fault is not None:
+        # The backend would paint on UVs of its own making, which this mesh does not have.
+        raise Problem(fault.code, fault.sentence, repair.UNWRAP)
     target = bodies.target_of(body, snapshot)
+    check = repair.overlap_check(snapshot.layout)
     try:
-        job = session.generate(snapshot.scene, asked, target, snapshot.warnings, batch)
+        job = session.generate(snapshot.scene, asked, target, snapshot.warnings, batch, check)
     except ProtocolError as error:
         info = info_of(error)
         problem = Problem(info.code, info.sentence, info.remedy)

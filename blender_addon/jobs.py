@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from .problems import Told
 
-State = Literal["sending", "queued", "running", "fetching", "ready", "failed", "cancelled"]
+State = Literal["checking", "sending", "queued", "running", "fetching", "ready", "failed", "cancelled"]
 ENDED = ("ready", "failed", "cancelled")
 """Nothing more comes by itself. `ready`: the files are on disk and can be applied, as often as wanted."""
 KEPT = 200

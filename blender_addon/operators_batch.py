@@ -5,8 +5,8 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
-from . import batch, batch_scene, bodies, pump, runtime
-from .operators_scene import refuse
+from . import batch, batch_scene, bodies, runtime
+from .button import Button
 from .problems import Problem
 
 
@@ -23,7 +23,7 @@ def _add_line(
         line.seed = seed
 
 
-class VITRUVIAN_OT_batch_add(bpy.types.Operator):
+class VITRUVIAN_OT_batch_add(Button, bpy.types.Operator):
     """Add the selected meshes, or all of a collection, each with the prompt above until you change it"""
 
     bl_idname = "vitruvian.batch_add"
@@ -32,20 +32,21 @@ class VITRUVIAN_OT_batch_add(bpy.types.Operator):
 
     whole_collection: BoolProperty(options={"HIDDEN", "SKIP_SAVE"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> str:
         settings = context.scene.vitruvian
         if self.whole_collection:
             found = settings.batch_collection.all_objects if settings.batch_collection else ()
         else:
             found = context.selected_objects
         meshes = [item for item in found if item.type == "MESH"]
+        if not meshes:
+            raise Problem("BATCH", "There is no mesh among them", "Select bodies, or choose a collection")
         for body in meshes:
             _add_line(context, body)
-        self.report({"INFO"} if meshes else {"WARNING"}, f"{len(meshes)} bodies")
-        return {"FINISHED"} if meshes else {"CANCELLED"}
+        return f"{len(meshes)} bodies"
 
 
-class VITRUVIAN_OT_batch_csv(bpy.types.Operator):
+class VITRUVIAN_OT_batch_csv(Button, bpy.types.Operator):
     """Read bodies and prompts from a CSV with the columns body, prompt and, if you like, seed"""
 
     bl_idname = "vitruvian.batch_csv"
@@ -59,27 +60,19 @@ class VITRUVIAN_OT_batch_csv(bpy.types.Operator):
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            text = Path(bpy.path.abspath(self.filepath)).read_text(encoding="utf-8")
-            items = batch.read_csv(text, context.scene.vitruvian.prompt)
-            missing = [i.body for i in items if getattr(bpy.data.objects.get(i.body), "type", "") != "MESH"]
-            if missing:
-                raise Problem(
-                    "CSV", f"No mesh is called {', '.join(missing[:3])}", "Use the names in the outliner"
-                )
-        except (OSError, UnicodeDecodeError) as error:
-            return refuse(
-                self, Problem("CSV", f"The CSV cannot be read: {error}", "Choose a UTF-8 text file")
+    def act(self, context: bpy.types.Context) -> str:
+        items = batch.read_csv_file(Path(bpy.path.abspath(self.filepath)), context.scene.vitruvian.prompt)
+        missing = [i.body for i in items if getattr(bpy.data.objects.get(i.body), "type", "") != "MESH"]
+        if missing:
+            raise Problem(
+                "CSV", f"No mesh is called {', '.join(missing[:3])}", "Use the names in the outliner"
             )
-        except Problem as problem:
-            return refuse(self, problem)
         for item in items:
             _add_line(context, bpy.data.objects[item.body], item.prompt, item.seed)
-        return {"FINISHED"}
+        return f"{len(items)} bodies"
 
 
-class VITRUVIAN_OT_batch_remove(bpy.types.Operator):
+class VITRUVIAN_OT_batch_remove(Button, bpy.types.Operator):
     """Remove the chosen line, or all"""
 
     bl_idname = "vitruvian.batch_remove"
@@ -88,48 +81,36 @@ class VITRUVIAN_OT_batch_remove(bpy.types.Operator):
 
     everything: BoolProperty(options={"HIDDEN", "SKIP_SAVE"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> None:
         settings = context.scene.vitruvian
         if self.everything:
             settings.batch.clear()
         else:
             settings.batch.remove(settings.batch_index)
             settings.batch_index = max(0, settings.batch_index - 1)
-        return {"FINISHED"}
 
 
-class VITRUVIAN_OT_batch_start(bpy.types.Operator):
+class VITRUVIAN_OT_batch_start(Button, bpy.types.Operator):
     """Send all bodies of the list one after the other; what is done already is not done again"""
 
     bl_idname = "vitruvian.batch_start"
     bl_label = "Start Batch"
+    in_panel = True
 
     retry_failed: BoolProperty(options={"HIDDEN", "SKIP_SAVE"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            batch_scene.start(context.scene.vitruvian, self.retry_failed)
-        except Problem as problem:
-            runtime.session().error = problem.told
-            return refuse(self, problem)
-        except OSError as error:
-            return refuse(
-                self, Problem("DISK", f"The queue cannot be saved: {error}", "Make room on the disk")
-            )
-        pump.wake()
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> None:
+        batch_scene.start(context.scene.vitruvian, self.retry_failed)
 
 
-class VITRUVIAN_OT_batch_cancel(bpy.types.Operator):
+class VITRUVIAN_OT_batch_cancel(Button, bpy.types.Operator):
     """Stop the batch; what is done stays"""
 
     bl_idname = "vitruvian.batch_cancel"
     bl_label = "Stop Batch"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> None:
         batch_scene.cancel()
-        pump.wake()
-        return {"FINISHED"}
 
 
 class VITRUVIAN_UL_batch(bpy.types.UIList):

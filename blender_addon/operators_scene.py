@@ -6,6 +6,7 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 
 from . import bodies, body_build, camera_rig, overlay, repair, result_import
+from .button import Button
 from .offers import WORDS
 from .problems import Problem
 from .proxy import PHENOTYPES
@@ -13,17 +14,11 @@ from .result_check import BadResult
 from .rig_export import armature_of
 
 
-def refuse(operator: bpy.types.Operator, problem: Problem) -> set[str]:
-    """Tell the artist and change nothing."""
-    operator.report({"ERROR"}, str(problem))
-    return {"CANCELLED"}
-
-
 def _in_object_mode(context: bpy.types.Context) -> bool:
     return context.mode == "OBJECT"
 
 
-class VITRUVIAN_OT_add_proxy(bpy.types.Operator):
+class VITRUVIAN_OT_add_proxy(Button, bpy.types.Operator):
     """Add the free body with the phenotype and pose chosen below, rigged and with UVs"""
 
     bl_idname = "vitruvian.add_proxy"
@@ -37,17 +32,16 @@ class VITRUVIAN_OT_add_proxy(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> None:
         settings = context.scene.vitruvian
         phenotype = {name: getattr(settings, name) for name in PHENOTYPES}
         try:
             settings.body = body_build.add_proxy(phenotype, settings.proxy_pose)
         except BadResult as error:
-            return refuse(self, Problem("CORRUPT", str(error), "Install the add-on again"))
-        return {"FINISHED"}
+            raise Problem("CORRUPT", str(error), "Install the add-on again") from error
 
 
-class VITRUVIAN_OT_show_rig(bpy.types.Operator):
+class VITRUVIAN_OT_show_rig(Button, bpy.types.Operator):
     """Show the body's armature and select it for posing, or hide it so that no bone covers the texture"""
 
     bl_idname = "vitruvian.show_rig"
@@ -62,7 +56,7 @@ class VITRUVIAN_OT_show_rig(bpy.types.Operator):
             return False
         return context.mode in ("OBJECT", "POSE")
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> None:
         body = bodies.chosen_body(context)
         armature = armature_of(body)
         hiding = not armature.hide_get()
@@ -74,10 +68,9 @@ class VITRUVIAN_OT_show_rig(bpy.types.Operator):
         armature.hide_set(hiding)
         active.select_set(True)
         context.view_layer.objects.active = active
-        return {"FINISHED"}
 
 
-class VITRUVIAN_OT_use_active(bpy.types.Operator):
+class VITRUVIAN_OT_use_active(Button, bpy.types.Operator):
     """Make the active mesh the body"""
 
     bl_idname = "vitruvian.use_active"
@@ -89,12 +82,11 @@ class VITRUVIAN_OT_use_active(bpy.types.Operator):
         active = context.view_layer.objects.active
         return active is not None and active.type == "MESH"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> None:
         context.scene.vitruvian.body = context.view_layer.objects.active
-        return {"FINISHED"}
 
 
-class VITRUVIAN_OT_add_rig(bpy.types.Operator):
+class VITRUVIAN_OT_add_rig(Button, bpy.types.Operator):
     """Place a ring of cameras around the body and one around its upper body; an earlier rig is replaced"""
 
     bl_idname = "vitruvian.add_rig"
@@ -105,53 +97,43 @@ class VITRUVIAN_OT_add_rig(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return bodies.chosen_body(context) is not None
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            body = bodies.need_body(context)
-            collection = camera_rig.add_rig(body, context.scene.vitruvian)
-        except Problem as problem:
-            return refuse(self, problem)
-        self.report({"INFO"}, f"{len(collection.objects)} cameras around {body.name}")
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> str:
+        body = bodies.need_body(context)
+        collection = camera_rig.add_rig(body, context.scene.vitruvian)
+        return f"{len(collection.objects)} cameras around {body.name}"
 
 
-class VITRUVIAN_OT_preview_coverage(bpy.types.Operator):
+class VITRUVIAN_OT_preview_coverage(Button, bpy.types.Operator):
     """Show with dots which parts of the body no camera sees (red), one sees (yellow), or more (green)"""
 
     bl_idname = "vitruvian.preview_coverage"
     bl_label = "Preview Coverage"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> str:
         settings = context.scene.vitruvian
+        settings.coverage_text = ""
         if overlay.coverage_is_shown():
             overlay.hide_coverage()
-            settings.coverage_text = ""
-            return {"FINISHED"}
-        try:
+        else:
             coverage = camera_rig.measure_coverage(bodies.need_body(context), settings)
-        except Problem as problem:
-            return refuse(self, problem)
-        overlay.show_coverage(coverage)
-        settings.coverage_text = (
-            f"{coverage.seen:.0%} of the surface is seen, {coverage.seen_twice:.0%} by two or more"
-        )
-        self.report({"INFO"}, settings.coverage_text)
-        return {"FINISHED"}
+            overlay.show_coverage(coverage)
+            shares = f"{coverage.seen:.0%} of the surface is seen, {coverage.seen_twice:.0%} by two or more"
+            settings.coverage_text = shares
+        return settings.coverage_text
 
 
-class VITRUVIAN_OT_roll_seed(bpy.types.Operator):
+class VITRUVIAN_OT_roll_seed(Button, bpy.types.Operator):
     """Another seed, another person for the same words"""
 
     bl_idname = "vitruvian.roll_seed"
     bl_label = "Roll Seed"
     bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> None:
         context.scene.vitruvian.seed = random.randrange(2**31)
-        return {"FINISHED"}
 
 
-class VITRUVIAN_OT_choose(bpy.types.Operator):
+class VITRUVIAN_OT_choose(Button, bpy.types.Operator):
     """Use this one for the next jobs"""
 
     bl_idname = "vitruvian.choose"
@@ -161,12 +143,11 @@ class VITRUVIAN_OT_choose(bpy.types.Operator):
     field: EnumProperty(items=[(name, words, "") for name, words in WORDS.items()], options={"HIDDEN"})
     name: StringProperty(options={"HIDDEN"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> None:
         setattr(context.scene.vitruvian, self.field, self.name)
-        return {"FINISHED"}
 
 
-class _Repair:
+class Repair(Button):
     """What the repair buttons share: they need object mode and a body."""
 
     bl_options = {"REGISTER", "UNDO"}
@@ -175,53 +156,42 @@ class _Repair:
     def poll(cls, context: bpy.types.Context) -> bool:
         return _in_object_mode(context) and bodies.chosen_body(context) is not None
 
-    def repaired(self, body: bpy.types.Object, context: bpy.types.Context) -> str:
-        """Each button's own: mends `body` and says what it did. This class alone is never registered."""
-        raise NotImplementedError
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            told = self.repaired(bodies.need_body(context), context)
-        except Problem as problem:
-            return refuse(self, problem)  # pyright: ignore[reportArgumentType]
-        self.report({"INFO"}, told)  # pyright: ignore[reportAttributeAccessIssue]
-        return {"FINISHED"}
-
-
-class VITRUVIAN_OT_repair_uv(_Repair, bpy.types.Operator):
+class VITRUVIAN_OT_repair_uv(Repair, bpy.types.Operator):
     """Unwrap the body into a new UV map; the existing ones stay"""
 
     bl_idname = "vitruvian.repair_uv"
     bl_label = "Unwrap into a New UV Map"
 
-    def repaired(self, body: bpy.types.Object, context: bpy.types.Context) -> str:
-        name = repair.new_uv_map(body)
+    def act(self, context: bpy.types.Context) -> str:
+        name = repair.new_uv_map(bodies.need_body(context))
         context.scene.vitruvian.uv_map = name
         return f'The new UV map "{name}" is used from now on'
 
 
-class VITRUVIAN_OT_repair_scale(_Repair, bpy.types.Operator):
+class VITRUVIAN_OT_repair_scale(Repair, bpy.types.Operator):
     """Apply the body's scale"""
 
     bl_idname = "vitruvian.repair_scale"
     bl_label = "Apply the Scale"
 
-    def repaired(self, body: bpy.types.Object, context: bpy.types.Context) -> str:
+    def act(self, context: bpy.types.Context) -> str:
+        body = bodies.need_body(context)
         repair.apply_scale(body)
         return f"The scale of {body.name} is applied"
 
 
-class VITRUVIAN_OT_repair_mesh(_Repair, bpy.types.Operator):
+class VITRUVIAN_OT_repair_mesh(Repair, bpy.types.Operator):
     """Remove invalid positions, loose vertices and faces without area; vertex order of what stays is kept"""
 
     bl_idname = "vitruvian.repair_mesh"
     bl_label = "Clean the Mesh"
 
-    def repaired(self, body: bpy.types.Object, context: bpy.types.Context) -> str:
-        return repair.clean(body)
+    def act(self, context: bpy.types.Context) -> str:
+        return repair.clean(bodies.need_body(context))
 
 
-class VITRUVIAN_OT_take_off(bpy.types.Operator):
+class VITRUVIAN_OT_take_off(Button, bpy.types.Operator):
     """Give the body the materials that it had before its first result"""
 
     bl_idname = "vitruvian.take_off"
@@ -233,15 +203,11 @@ class VITRUVIAN_OT_take_off(bpy.types.Operator):
         body = bodies.chosen_body(context)
         return body is not None and bool(body.vitruvian.job)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            result_import.take_off(bodies.need_body(context))
-        except Problem as problem:
-            return refuse(self, problem)
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> None:
+        result_import.take_off(bodies.need_body(context))
 
 
-class VITRUVIAN_OT_select_camera(bpy.types.Operator):
+class VITRUVIAN_OT_select_camera(Button, bpy.types.Operator):
     """Look through this camera"""
 
     bl_idname = "vitruvian.select_camera"
@@ -250,15 +216,14 @@ class VITRUVIAN_OT_select_camera(bpy.types.Operator):
 
     name: StringProperty()
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> None:
         camera = context.scene.objects.get(self.name)
         if camera is None or camera.type != "CAMERA":
-            return {"CANCELLED"}
+            raise Problem("BAD_SCENE:CAMERA", f"No camera is called {self.name}", "Choose another")
         context.scene.camera = camera
         for area in context.screen.areas if context.screen else ():
             if area.type == "VIEW_3D":
                 area.spaces.active.region_3d.view_perspective = "CAMERA"
-        return {"FINISHED"}
 
 
 CLASSES = (

@@ -5,12 +5,12 @@ from __future__ import annotations
 import bpy
 
 from . import bodies, compat, offers, overlay, presets, previews, pump, repair, runtime
+from .job_words import describe, time_left
 from .jobs import Job
 from .problems import Told
 from .proxy import PHENOTYPES
 from .rig_export import armature_of
 from .scene_export import cameras_of
-from .session import describe, time_left
 
 CHARACTER_PIXELS = 6.5
 """Of a usual letter in Blender's own font, before the interface's scale."""

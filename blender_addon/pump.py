@@ -8,15 +8,16 @@ import traceback
 import bpy
 
 from . import bodies, compat, overlay, previews, repair, runtime
+from .job_events import Change
 from .jobs import Job
 from .problems import Problem, Told
-from .session import Change
 
 BUDGET_S = 0.008
 HURRIED_S, BUSY_S, IDLE_S = 0.01, 0.05, 1.0
 longest_ms = 0.0
 longest_what = "nothing yet"
 """The longest beat since Blender started, and what it did: a figure for reports."""
+_beating = False
 _backend_looked = 0.0
 _resumed = False
 _backend_state = "stopped"
@@ -29,26 +30,27 @@ def backend_state() -> str:
 
 def tick() -> float:
     """One beat; returns seconds until the next. Never raises: an exception would end a timer for good."""
-    global longest_ms, longest_what
-    began = time.perf_counter()
-    what = "events"
+    global longest_ms, longest_what, _beating
+    began, what, _beating = time.perf_counter(), "events", True
     try:
         what = _beat()
+        return _pause()
     except Exception:
         traceback.print_exc()
-    took = (time.perf_counter() - began) * 1000
-    if took > longest_ms:
-        longest_ms, longest_what = took, what
-    if runtime.session().hurried or repair.looking():
-        return HURRIED_S
-    return BUSY_S if _is_busy() else IDLE_S
+        return IDLE_S
+    finally:
+        _beating = False
+        took = (time.perf_counter() - began) * 1000
+        if took > longest_ms:
+            longest_ms, longest_what = took, what
 
 
-def _is_busy() -> bool:
+def _pause() -> float:
     session = runtime.session()
-    if session.connection in ("connecting", "lost") or session.busy:
-        return True
-    return _backend_state in ("installing", "starting", "stopping")
+    if session.hurried or repair.looking():
+        return HURRIED_S
+    waiting = session.connection in ("connecting", "lost") or session.busy
+    return BUSY_S if waiting or _backend_state in ("installing", "starting", "stopping") else IDLE_S
 
 
 def _beat() -> str:
@@ -61,6 +63,8 @@ def _beat() -> str:
         redraw()
     for change in changes:
         _note(change)
+    if session.looking:
+        return "a look at what is to be sent"
     from . import batch_scene
 
     if batch_scene.step():
@@ -174,6 +178,8 @@ def redraw() -> None:
 
 def wake() -> None:
     """Beat soon, although the timer may be idling."""
+    if _beating:
+        return  # a button pressed by the heart itself
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)
     bpy.app.timers.register(tick, first_interval=0.01, persistent=True)

@@ -10,15 +10,16 @@ from functools import partial
 import bpy
 import numpy as np
 
-from .problems import BUTTONS, Problem
+from .problems import BUTTONS, Problem, Told
 from .rig_export import armature_of
-from .scene_export import chosen_uv_map, read
+from .uv_layout import Layout, chosen_uv_map, read, read_layout
 from .uv_overlap import overlap_steps
 
 NEW_MAP = "Vitruvian UV"
 PLAUSIBLE_METRES = (0.3, 3.0)
 OVERLAP = 0.01
 """Share of the UV map that may be claimed twice; the backend refuses to paint on more."""
+UNWRAP = "Unwrap into a new UV map; your own maps stay"
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,22 @@ def doubts(body: bpy.types.Object, uv_map: str) -> tuple[Doubt, ...]:
     return tuple(_at_once(_find(lambda: body, uv_map)))
 
 
-def uv_doubts(body: bpy.types.Object, uv_map: str) -> list[Doubt]:
-    """What keeps the UV map from carrying a texture; empty where nothing does. At once, as `doubts`.
+def uv_fault(layout: Layout) -> Doubt | None:
+    """What keeps the UV map from carrying a texture and can be told at a glance."""
+    uvs = layout.uvs
+    if uvs is None:
+        return Doubt("BAD_SCENE:UV", "The body has no UV map")
+    if not np.isfinite(uvs).all():
+        return Doubt("BAD_SCENE:UV", "The UV map has invalid values")
+    if uvs.min(initial=0) < -1e-4 or uvs.max(initial=0) > 1 + 1e-4:
+        return Doubt("BAD_SCENE:UV", "UVs lie outside the 0 to 1 square (tiles are not supported)")
+    return None
 
-    In edit mode Blender does not show the UVs, and nothing is found.
-    """
-    if body.mode == "EDIT":
-        return []
-    return _at_once(_find_in_uvs(lambda: body, uv_map))
+
+def overlap_check(layout: Layout) -> Generator[int, None, Told | None]:
+    """What takes longer to see, in slices. The arrays are ours: the body may change or go meanwhile."""
+    doubt = yield from _find_overlap(layout)
+    return None if doubt is None else Told(doubt.code, doubt.sentence, UNWRAP)
 
 
 def _at_once(steps: Steps) -> list[Doubt]:
@@ -157,34 +166,28 @@ def _find(find_body: Callable[[], bpy.types.Object], uv_map: str) -> Steps:
     if any(value < 0 for value in body.scale) or np.ptp(np.abs(np.array(body.scale))) > 1e-3:
         found.append(Doubt("BAD_SCENE:SIZE", "The object's scale is uneven or negative"))
     yield len(positions)
-    found.extend((yield from _find_in_uvs(find_body, uv_map)))
+    found.extend((yield from _find_in_uvs(find_body(), uv_map)))
     if armature_of(find_body()) is None:
         found.append(Doubt("NO_RIG", "No armature: the backend guesses the pose from the shape"))
     return found
 
 
-def _find_in_uvs(find_body: Callable[[], bpy.types.Object], uv_map: str) -> Steps:
+def _find_in_uvs(body: bpy.types.Object, uv_map: str) -> Steps:
     try:
-        name = chosen_uv_map(find_body(), uv_map)
+        layout = read_layout(body, chosen_uv_map(body, uv_map))
     except Problem as problem:
         return [Doubt("BAD_SCENE:UV", problem.told.sentence)]
-    if not name:
-        return [Doubt("BAD_SCENE:UV", "The body has no UV map")]
-    uvs = read(find_body().data.uv_layers[name].data, "uv", np.float32, 2)
-    yield len(uvs)
-    if not np.isfinite(uvs).all():
-        return [Doubt("BAD_SCENE:UV", "The UV map has invalid values")]
-    if uvs.min() < -1e-4 or uvs.max() > 1 + 1e-4:
-        return [Doubt("BAD_SCENE:UV", "UVs lie outside the 0 to 1 square (tiles are not supported)")]
-    polygons = find_body().data.polygons
-    starts = read(polygons, "loop_start", np.int32, 1)
-    totals = read(polygons, "loop_total", np.int32, 1)
-    if len(uvs) < int((starts + totals).max(initial=0)):
-        raise _ChangedError
-    yield len(polygons)
-    if (yield from overlap_steps(uvs, starts, totals)) > OVERLAP:
-        return [Doubt("BAD_SCENE:UV", "Parts of the UV map overlap: both would show the same picture")]
-    return []
+    yield len(layout.corners)
+    doubt = uv_fault(layout) or (yield from _find_overlap(layout))
+    return [] if doubt is None else [doubt]
+
+
+def _find_overlap(layout: Layout) -> Generator[int, None, Doubt | None]:
+    assert layout.uvs is not None
+    share = yield from overlap_steps(layout.uvs, layout.starts, layout.totals)
+    if share <= OVERLAP:
+        return None
+    return Doubt("BAD_SCENE:UV", "Parts of the UV map overlap: both would show the same picture")
 
 
 def new_uv_map(body: bpy.types.Object) -> str:

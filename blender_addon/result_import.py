@@ -11,8 +11,8 @@ from . import compat
 from .jobs import Job
 from .problems import Problem
 from .result_check import BadResult, check_png, read_report
-from .scene_export import layout_sha256
 from .session import Session
+from .uv_layout import read_layout
 
 COLOURS = {"albedo.png": "sRGB", "coverage.png": "Non-Color", "normal.png": "Non-Color"}
 """Images that a material keeps, and how Blender must read them."""
@@ -22,7 +22,7 @@ NEW_UVS = "corner_uvs.npy"
 
 def layout_fits(job: Job, body: bpy.types.Object) -> bool:
     """Whether topology and UVs are what the texture was made for."""
-    return layout_sha256(body.data, job.target.uv_map) == job.target.layout_sha256
+    return read_layout(body, job.target.uv_map).sha256 == job.target.layout_sha256
 
 
 def apply_result(

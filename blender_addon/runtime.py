@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import bpy
 
 from . import compat, local_backend
+from .connection import ClientLike, Endpoint
 from .problems import Problem
-from .session import ClientLike, Endpoint, Session
+from .session import Session
 
 VERSION = "0.1.0"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from . import camera_math
 from .problems import Problem
 from .rig_export import rig_arrays
+from .uv_layout import Layout, chosen_uv_map, read, read_layout
 
 if TYPE_CHECKING:
     from vitruvian_protocol.scene import CameraArrays, MeshArrays, Scene
@@ -27,9 +27,8 @@ class Snapshot:
     """What was taken of the scene, and what is needed to know the body again."""
 
     scene: Scene
-    layout_sha256: str
-    """Of topology and UVs of the object's own mesh: a result fits as long as it stays the same."""
-    uv_map: str
+    layout: Layout
+    """Of the object's own mesh."""
     warnings: tuple[str, ...]
 
 
@@ -47,43 +46,7 @@ def take_snapshot(body: bpy.types.Object, settings: bpy.types.PropertyGroup) -> 
     warnings: list[str] = []
     mesh = _mesh_arrays(body, depsgraph, uv_map, scale, warnings)
     cameras = _camera_arrays(settings, depsgraph, scale)
-    return Snapshot(Scene(mesh, cameras), layout_sha256(body.data, uv_map), uv_map, tuple(warnings))
-
-
-def chosen_uv_map(body: bpy.types.Object, wanted: str) -> str:
-    """The UV map to use; "" where the mesh has none.
-
-    Raises:
-        Problem: the one that was asked for is not there.
-    """
-    layers = body.data.uv_layers
-    if wanted and wanted not in layers:
-        raise Problem(
-            "BAD_SCENE:UV",
-            f'The body has no UV map called "{wanted}"',
-            "Choose another UV map under Body",
-        )
-    if wanted:
-        return wanted
-    rendered = next((layer.name for layer in layers if layer.active_render), "")
-    return rendered or (layers.active.name if layers.active else "")
-
-
-def layout_sha256(mesh: bpy.types.Mesh, uv_map: str) -> str:
-    """A fingerprint of topology and UVs, not of positions: posing and shape keys leave it as it is."""
-    digest = hashlib.sha256(uv_map.encode())
-    digest.update(read(mesh.loops, "vertex_index", np.int32, 1).tobytes())
-    digest.update(read(mesh.polygons, "loop_start", np.int32, 1).tobytes())
-    if uv_map in mesh.uv_layers:
-        digest.update(read(mesh.uv_layers[uv_map].data, "uv", np.float32, 2).tobytes())
-    return digest.hexdigest()
-
-
-def read(collection: bpy.types.bpy_prop_collection, name: str, dtype: type, width: int) -> NDArray:
-    """A property of all items as an array [N] or [N, width]."""
-    values = np.empty(len(collection) * width, dtype)
-    collection.foreach_get(name, values)
-    return values if width == 1 else values.reshape(-1, width)
+    return Snapshot(Scene(mesh, cameras), read_layout(body, uv_map), tuple(warnings))
 
 
 def _mesh_arrays(

@@ -26,16 +26,20 @@ class ScriptedClient:
         self.cancelled: list[str] = []
         self.attached: list[tuple[str, int]] = []
         self.fetched: list[tuple[str, str, Path]] = []
-        self.refuse_submit: Exception | None = None
+        self.refuse: Exception | None = None
         self.closed = False
 
     def poll(self, budget_s: float = 0.005) -> list[Any]:
         told, self.waiting = self.waiting, []
         return told
 
-    def submit(self, scene: Scene, settings: Any, job_id: str | None = None) -> str:
-        if self.refuse_submit is not None:
-            raise self.refuse_submit
+    def pack(self, scene: Scene, settings: Any) -> Any:
+        if self.refuse is not None:
+            raise self.refuse
+        return scene, settings
+
+    def submit_packed(self, packed: Any, job_id: str | None = None) -> str:
+        assert packed
         assert job_id is not None
         self.submitted.append(job_id)
         return job_id
@@ -48,6 +52,9 @@ class ScriptedClient:
 
     def fetch(self, job_id: str, name: str, target: Path) -> None:
         self.fetched.append((job_id, name, target))
+
+    def stop_fetching(self, job_id: str) -> None:
+        self.fetched = [entry for entry in self.fetched if entry[0] != job_id]
 
     def release_memory(self) -> None:
         self.waiting.append(events.MemoryReleased(1, 0))

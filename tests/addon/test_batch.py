@@ -34,7 +34,7 @@ class World:
         self.session = session_module.Session(
             self.folder, lambda _: self.client, lambda: self.time, lambda: 1.0
         )
-        self.session.use(session_module.Endpoint("tcp://127.0.0.1:1"))
+        self.session.use(import_module("vitruvian_addon.connection").Endpoint("tcp://127.0.0.1:1"))
         self.client.greet()
         self.session.tick()
         items = [batch_module.Item(name, f"prompt of {name}") for name in self.names]

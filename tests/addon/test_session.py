@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scripted import ScriptedClient, small_scene
@@ -15,9 +17,13 @@ from vitruvian_protocol.scene import Settings
 
 session_module = import_module("vitruvian_addon.session")
 jobs_module = import_module("vitruvian_addon.jobs")
+job_words = import_module("vitruvian_addon.job_words")
+connection = import_module("vitruvian_addon.connection")
+fetching = import_module("vitruvian_addon.fetching")
+problems = import_module("vitruvian_addon.problems")
 
 TARGET = jobs_module.Target("file-1", "a.blend", "uid-1", "Body", "UVMap", "ab")
-ENDPOINT = session_module.Endpoint("tcp://127.0.0.1:1")
+ENDPOINT = connection.Endpoint("tcp://127.0.0.1:1")
 
 
 class World:
@@ -66,7 +72,7 @@ def test_a_job_goes_its_whole_way(world: World) -> None:
     world.client.say(events.Uploading(job_id, 5, 10), events.Accepted(job_id, 3))
     world.session.tick()
     assert (job.state, job.position) == ("queued", 3)
-    assert session_module.describe(job) == "Waiting, 3 before it (sending the scene)"
+    assert job_words.describe(job) == "Waiting, 3 before it (sending the scene)"
     world.client.say(
         events.Started(job_id, 1, seq=1),
         events.Stage(job_id, "painting", seq=2),
@@ -87,28 +93,110 @@ def test_a_job_goes_its_whole_way(world: World) -> None:
     assert world.session.path_of(job, "human.glb") is None
 
 
+def look(world: World, slices: int, finding: object = None) -> Iterator[int]:
+    """A look whose every slice takes a second of the world's time."""
+    for _ in range(slices):
+        world.time += 1.0
+        yield 1
+    return finding
+
+
+def send_after(world: World, check: Iterator[int]) -> Any:
+    return world.session.generate(small_scene(), Settings("a man"), TARGET, check=check)
+
+
+def test_a_job_leaves_once_it_was_looked_at_and_no_tick_takes_it_all(world: World) -> None:
+    world.online()
+    job = send_after(world, look(world, 4))
+    assert (job.state, world.client.submitted) == ("checking", [])
+    assert job_words.describe(job) == "Looking at the UV map"
+    for _ in range(2):
+        assert world.session.tick(2.0) == []
+        assert world.session.hurried
+        assert world.session.looking
+    assert world.kinds() == ["job"]
+    assert (job.state, world.client.submitted) == ("sending", [job.id])
+    assert not world.session.looking
+
+
+def test_what_a_look_finds_ends_the_job_and_the_next_one_is_looked_at(world: World) -> None:
+    world.online()
+    overlap = problems.Told("BAD_SCENE:UV", "Parts overlap", "Unwrap")
+    bad, broken, good = (
+        send_after(world, look(world, 1, overlap)),
+        send_after(world, (1 // (n - n) for n in range(3))),
+        send_after(world, look(world, 1)),
+    )
+    for _ in range(3):
+        world.session.tick(9.0)
+    assert (bad.state, bad.error) == ("failed", overlap)
+    assert (broken.state, broken.error.code) == ("failed", "INTERNAL")
+    assert world.client.submitted == [good.id]
+
+
+def test_a_job_that_is_looked_at_can_be_cancelled_and_does_not_survive_blender(world: World) -> None:
+    world.online()
+    cancelled, left = send_after(world, look(world, 1)), send_after(world, look(world, 1))
+    world.session.cancel(cancelled.id)
+    assert cancelled.state == "cancelled"
+    world.start()
+    world.online()
+    job = world.session.jobs[left.id]
+    assert (job.state, job.error.code, job.error.retry) == ("failed", "NOT_SENT", "auto")
+    assert world.client.attached == []
+
+
+def test_what_was_not_sent_yet_is_sent_on_the_next_connection(world: World) -> None:
+    world.online()
+    looked_at, on_its_way, known = send_after(world, look(world, 3)), world.send(), world.send()
+    world.client.say(events.Accepted(known, 0))
+    world.session.tick(0.0)
+    world.session.disconnect()
+    world.session.cancel(known)
+    world.session.tick()
+    assert looked_at.state == "checking"
+    world.online()
+    assert world.client.submitted == [on_its_way]
+    assert (world.client.attached, world.client.cancelled) == ([(known, 0)], [known])
+    for _ in range(2):
+        world.session.tick()
+    assert world.client.submitted == [on_its_way, looked_at.id]
+
+
+def test_a_job_for_another_server_waits_for_that_one(world: World) -> None:
+    world.online()
+    job = send_after(world, look(world, 1))
+    world.session.use(connection.Endpoint("tcp://127.0.0.1:2"))
+    world.client.greet()
+    for _ in range(3):
+        world.session.tick()
+    assert world.client.submitted == []
+    world.online()
+    assert world.client.submitted == [job.id]
+
+
 def test_the_number_is_on_disk_before_anything_is_sent(world: World) -> None:
     world.online()
     seen: list[bool] = []
-    submit = world.client.submit
+    submit = world.client.submit_packed
 
-    def watched(scene: object, settings: object, job_id: str | None = None) -> str:
+    def watched(packed: object, job_id: str | None = None) -> str:
         saved = json.loads((world.folder / "jobs.json").read_text())
         seen.append([job["id"] for job in saved["jobs"]] == [job_id])
-        return submit(small_scene(), settings, job_id)
+        return submit(packed, job_id)
 
-    world.client.submit = watched  # pyright: ignore[reportAttributeAccessIssue]
+    world.client.submit_packed = watched  # pyright: ignore[reportAttributeAccessIssue]
     world.send()
     assert seen == [True]
 
 
 def test_a_scene_that_cannot_be_sent_leaves_no_job(world: World) -> None:
     world.online()
-    world.client.refuse_submit = ProtocolError("BAD_SCENE:EMPTY", "$.mesh.faces", "has no faces")
+    world.client.refuse = ProtocolError("BAD_SCENE:EMPTY", "$.mesh.faces", "has no faces")
     with pytest.raises(ProtocolError):
         world.send()
     assert world.session.jobs == {}
-    assert json.loads((world.folder / "jobs.json").read_text())["jobs"] == []
+    assert not (world.folder / "jobs.json").exists()
 
 
 @pytest.mark.parametrize("phase", ["sending", "queued", "running", "fetching"])
@@ -174,7 +262,7 @@ def test_cancel(world: World, outcome: str) -> None:
     world.session.tick()
     world.session.cancel(job_id)
     job = world.session.jobs[job_id]
-    assert session_module.describe(job) == "Cancelling"
+    assert job_words.describe(job) == "Cancelling"
     assert world.client.cancelled == [job_id]
     world.client.say(events.CancelAcked(job_id, outcome))
     if outcome in ("dequeued", "stopping"):
@@ -234,7 +322,7 @@ def test_a_damaged_download_is_fetched_again_and_gives_up_in_the_end(world: Worl
     world.client.say(events.Accepted(job_id, 0))
     world.client.finish(job_id, "albedo.png")
     world.session.tick()
-    for _ in range(session_module.FETCH_ATTEMPTS):
+    for _ in range(fetching.ATTEMPTS):
         assert world.session.jobs[job_id].state == "fetching"
         world.client.say(events.FetchFailed(job_id, "albedo.png", explain("CORRUPT", problem="hash")))
         world.session.tick()
@@ -287,7 +375,7 @@ def test_jobs_of_another_address_wait_for_it(world: World) -> None:
     job_id = world.send()
     world.client.say(events.Accepted(job_id, 0))
     world.session.tick()
-    world.session.use(session_module.Endpoint("tcp://127.0.0.1:2"))
+    world.session.use(connection.Endpoint("tcp://127.0.0.1:2"))
     world.client.greet()
     world.session.tick()
     assert world.clients[0].closed
@@ -340,6 +428,6 @@ def test_memory_is_given_back_on_request(world: World) -> None:
 
 
 def test_times_are_told_in_words() -> None:
-    assert session_module.time_left(None) == ""
-    assert session_module.time_left(12.2) == "about 12 s left"
-    assert session_module.time_left(200.0) == "about 3 min left"
+    assert job_words.time_left(None) == ""
+    assert job_words.time_left(12.2) == "about 12 s left"
+    assert job_words.time_left(200.0) == "about 3 min left"

@@ -1,24 +1,13 @@
-"""Runs in Blender's own environment against a backend that really serves; see blender_cases.py.
-
-python blender_live.py ZIP FOLDER CASE ADDRESS
-"""
+"""The artist's way against a server that really serves. Cases for `run_case.py`."""
 
 import os
 import signal
-import sys
 import time
-import traceback
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import blender_cases as cases
 import bpy  # pyright: ignore[reportMissingImports]
 import numpy as np
-from blender_cases import MODULE, add_body, addon
-
-ADDRESS = sys.argv[4]
+from kit import FOLDER, add_body, addon, fingerprint, fresh, refused
 
 
 def small(panel: Any) -> None:
@@ -45,7 +34,7 @@ def case_generate() -> None:
     panel.body_views, panel.upper_views = 6, 2
     bpy.ops.vitruvian.add_rig()
     bpy.context.view_layer.update()
-    before = cases.fingerprint(body)
+    before = fingerprint(body)
     assert bpy.ops.vitruvian.generate() == {"FINISHED"}
     session = addon("runtime").session()
     (job,) = session.jobs.values()
@@ -53,7 +42,7 @@ def case_generate() -> None:
     assert job.state == "ready", vars(job)
     assert job.preview_number > 0, "previews came on the way"
     until(lambda: body.vitruvian.job == job.id)
-    assert cases.fingerprint(body) == before
+    assert fingerprint(body) == before
     image = body.material_slots[0].material.node_tree.nodes["Albedo"].image
     assert tuple(image.size) == (512, 512)
     pixels = np.empty(512 * 512 * 4, np.float32)
@@ -61,11 +50,11 @@ def case_generate() -> None:
     assert pixels.reshape(-1, 4)[:, 3].min() == 1.0
     assert pixels.reshape(-1, 4)[:, :3].max() > 0.2, "there is something on it"
     print("longest beat", addon("pump").longest_ms, addon("pump").longest_what)
-    path = str(cases.FOLDER / "done.blend")
+    path = str(FOLDER / "done.blend")
     bpy.ops.wm.save_as_mainfile(filepath=path)
     bpy.ops.wm.open_mainfile(filepath=path)
     body = bpy.data.objects["Body"]
-    assert cases.fingerprint(body) == before
+    assert fingerprint(body) == before
     assert body.vitruvian.job == job.id
     assert '"seed"' in body.vitruvian.report
 
@@ -89,7 +78,7 @@ def case_bad_scene_then_a_good_one() -> None:
     panel = bpy.context.scene.vitruvian
     small(panel)
     body.data.vertices[0].co.x = 1e30
-    assert "implausible size" in cases.refused(bpy.ops.vitruvian.generate)
+    assert "implausible size" in refused(bpy.ops.vitruvian.generate)
     assert addon("runtime").session().error is not None
     assert not addon("runtime").session().jobs
     body.data.vertices[0].co.x = 0.1
@@ -116,7 +105,7 @@ def case_killed() -> None:
     add_body()
     small(bpy.context.scene.vitruvian)
     assert bpy.ops.vitruvian.generate() == {"FINISHED"}
-    bpy.ops.wm.save_as_mainfile(filepath=str(cases.FOLDER / "killed.blend"))
+    bpy.ops.wm.save_as_mainfile(filepath=str(FOLDER / "killed.blend"))
     (job,) = addon("runtime").session().jobs.values()
     until(lambda: job.state == "running")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -124,32 +113,10 @@ def case_killed() -> None:
 
 def case_opened_again() -> None:
     """The next Blender finds the job; its result waits until its file is open."""
-    cases.fresh()
+    fresh()
     addon("pump").tick()  # the first beat connects by itself, because a job is under way
     (job,) = addon("runtime").session().jobs.values()
     until(lambda: job.state == "ready")
     assert not job.offered
-    bpy.ops.wm.open_mainfile(filepath=str(cases.FOLDER / "killed.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(FOLDER / "killed.blend"))
     until(lambda: bpy.data.objects["Body"].vitruvian.job == job.id)
-
-
-def main() -> None:
-    cases.install()
-    cases.fresh()
-    preferences = addon("preferences").get()
-    preferences.backend, preferences.use_keys, preferences.address = "REMOTE", False, ADDRESS
-    globals()[f"case_{sys.argv[3]}"]()
-
-
-if __name__ == "__main__":
-    code = 1
-    try:
-        main()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if not code:
-        bpy.ops.preferences.addon_disable(module=MODULE)
-    os._exit(code)

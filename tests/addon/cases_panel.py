@@ -1,0 +1,164 @@
+"""Buttons and panels. Cases for `run_case.py`."""
+
+import bpy  # pyright: ignore[reportMissingImports]
+import numpy as np
+from kit import FOLDER, MODULE, add_body, addon, beat, draw_all, finish, jpeg, refused, send, server, settle
+
+
+def case_register_and_leave() -> None:
+    """Everything comes and everything goes, twice."""
+    for _ in range(2):
+        assert hasattr(bpy.types, "VITRUVIAN_PT_generate")
+        assert hasattr(bpy.context.scene, "vitruvian")
+        pump = addon("pump")
+        assert bpy.app.timers.is_registered(pump.tick)
+        bpy.ops.preferences.addon_disable(module=MODULE)
+        assert not bpy.app.timers.is_registered(pump.tick)
+        assert not hasattr(bpy.context.scene, "vitruvian")
+        assert not [name for name in dir(bpy.types) if name.startswith("VITRUVIAN_")]
+        handlers = [
+            h for name in ("load_pre", "load_post", "undo_post") for h in getattr(bpy.app.handlers, name)
+        ]
+        assert not [h for h in handlers if h.__module__.startswith(MODULE)]
+        bpy.ops.preferences.addon_enable(module=MODULE)
+
+
+def case_cancel_and_errors() -> None:
+    from vitruvian_protocol import events
+    from vitruvian_protocol.errors import explain
+
+    client = server()
+    body = add_body()
+    job = send(client)
+    bpy.ops.vitruvian.cancel(job=job.id)
+    assert client.cancelled == [job.id]
+    client.say(events.CancelAcked(job.id, "stopping"), events.Cancelled(job.id, seq=2))
+    beat()
+    assert job.state == "cancelled"
+    failing = send(client)
+    client.say(events.Failed(failing.id, explain("OUT_OF_VRAM", problem="12 GB"), seq=2))
+    beat()
+    draw_all()
+    assert bpy.ops.vitruvian.retry(job=failing.id) == {"FINISHED"}
+    settle()
+    assert len(client.submitted) == 3
+    text = addon("report_text").make_report(failing.id)
+    assert "OUT_OF_VRAM" in text
+    assert bpy.ops.vitruvian.copy_report(job=failing.id) == {"FINISHED"}
+    bpy.ops.vitruvian.use_settings(job=failing.id)
+    bpy.ops.vitruvian.forget(job=failing.id)
+    assert failing.id not in addon("runtime").session().jobs
+    bpy.context.scene.vitruvian.prompt = "  "
+    assert not bpy.ops.vitruvian.generate.poll()
+    bpy.context.scene.vitruvian.prompt = "a man"
+    body.data.vertices[3].co.x = float("nan")
+    jobs = len(addon("runtime").session().jobs)
+    from vitruvian_protocol.scene_file import pack_scene
+
+    client.pack = lambda scene, _: pack_scene(scene)  # the real client checks before it sends
+    assert "invalid numbers" in refused(bpy.ops.vitruvian.generate)
+    assert addon("runtime").session().error.button[0] == "vitruvian.repair_mesh"
+    assert len(addon("runtime").session().jobs) == jobs
+    draw_all()
+    bpy.ops.vitruvian.repair_mesh()
+    assert np.isfinite(addon("uv_layout").read(body.data.vertices, "co", np.float32, 3)).all()
+
+
+def case_method_and_image_model_are_the_artists_choice() -> None:
+    client = server()
+    add_body()
+    panel, session = bpy.context.scene.vitruvian, addon("runtime").session()
+    assert "Connect to see what the server offers" in draw_all()
+    assert send(client).settings["prior"] == "mini", "as long as the server has said nothing"
+    client.greet(priors=["studio", "mini"], methods=["mvhuman"])
+    beat()
+    assert send(client).settings["prior"] == "studio", "the server's first"
+    assert bpy.ops.vitruvian.choose(field="prior", name="mini") == {"FINISHED"}
+    job = send(client)
+    assert (job.settings["prior"], job.settings["method"]) == ("mini", "mvhuman")
+    client.greet(priors=["studio"], methods=["other"])
+    beat()
+    sent = len(client.submitted)
+    told = refused(bpy.ops.vitruvian.generate)
+    assert 'does not offer the image model "mini"' in told
+    assert "studio" in told
+    assert len(client.submitted) == sent == len(session.jobs)
+    assert any("does not offer" in label for label in draw_all())
+    bpy.ops.vitruvian.choose(field="prior", name="")
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    bpy.ops.vitruvian.use_settings(job=job.id)
+    assert panel.prior == "mini"
+
+
+def case_panels_draw_in_every_state() -> None:
+    from vitruvian_protocol import events
+
+    draw_all()
+    client = server()
+    body = add_body()
+    for mode in ("AUTO", "RIG", "OWN"):
+        bpy.context.scene.vitruvian.camera_mode = mode
+        draw_all()
+    bpy.ops.vitruvian.add_rig()
+    bpy.context.scene.vitruvian.steps = 33
+    assert "Changed by hand" in draw_all()
+    bpy.context.scene.vitruvian.preset = "HIGH"
+    assert bpy.context.scene.vitruvian.texture_size == "2048"
+    job = send(client)
+    client.say(
+        events.Progress(job.id, "painting", 0.25, 40.0, 1),
+        events.Preview(job.id, jpeg(), "sheet"),
+        events.Warned(job.id, "UVs overlap", seq=2),
+    )
+    beat()
+    said = draw_all()
+    assert "Painting  25%" in " ".join(said) or any("25%" in text for text in said)
+    assert "about 40 s left" in said
+    finish(client, job)
+    draw_all()
+    body.name = "Another"
+    bpy.data.objects.remove(body)
+    assert any("Unclaimed" in text for text in draw_all())
+    client.lose()
+    beat()
+    assert any("connection is lost" in text for text in draw_all())
+    empty = bpy.data.objects.new("empty", bpy.data.meshes.new("empty"))
+    bpy.context.scene.collection.objects.link(empty)
+    bpy.context.scene.vitruvian.body = empty
+    draw_all()
+    beat()
+    assert any("no faces" in text for text in draw_all())
+
+
+def case_a_batch_in_the_window() -> None:
+    client = server()
+    panel = bpy.context.scene.vitruvian
+    for index in range(3):
+        body = add_body()
+        body.name = f"Person {index}"
+    for item in bpy.context.scene.objects:
+        item.select_set(item.type == "MESH")
+    assert bpy.ops.vitruvian.batch_add() == {"FINISHED"}
+    assert len(panel.batch) == 3
+    table = FOLDER / "prompts.csv"
+    table.write_text("body,prompt,seed\nPerson 1,a king,5\n")
+    assert bpy.ops.vitruvian.batch_csv(filepath=str(table)) == {"FINISHED"}
+    assert [line.prompt for line in panel.batch if line.body.name == "Person 1"] == ["a king"]
+    assert bpy.ops.vitruvian.batch_start() == {"FINISHED"}
+    for _ in range(4):
+        beat()
+        settle()
+    assert len(client.submitted) == 3
+    jobs = addon("runtime").session().jobs
+    assert sorted(job.prompt == "a king" for job in jobs.values()) == [False, False, True]
+    draw_all()
+    for job in list(jobs.values()):
+        finish(client, job)
+    beat(8)
+    assert all(bpy.data.objects[f"Person {i}"].vitruvian.job in jobs for i in range(3))
+    assert addon("batch_scene").current() is None
+    assert bpy.ops.vitruvian.batch_start() == {"FINISHED"}
+    beat(5)
+    assert len(client.submitted) == 3, "what is done is not done again"
+    bpy.ops.vitruvian.batch_remove(everything=True)
+    assert len(panel.batch) == 0

@@ -1,0 +1,263 @@
+"""A result on its body: what it changes, who gets it, when it waits. Cases for `run_case.py`."""
+
+import json
+
+import bmesh  # pyright: ignore[reportMissingImports]
+import bpy  # pyright: ignore[reportMissingImports]
+import numpy as np
+from kit import (
+    FILES,
+    FOLDER,
+    add_body,
+    addon,
+    beat,
+    fingerprint,
+    finish,
+    fresh,
+    jpeg,
+    png,
+    refused,
+    send,
+    server,
+    settle,
+)
+
+
+def case_a_result_changes_the_material_alone() -> None:
+    client = server()
+    body = add_body()
+    red = bpy.data.materials.new("skin")
+    body.data.materials.append(red)
+    body.data.materials.append(None)
+    extra = body.data.uv_layers.new(name="mine")
+    body.data.uv_layers.active = extra
+    body.modifiers.new("Subdivision", "SUBSURF")
+    before = fingerprint(body)
+    job = send(client)
+    assert fingerprint(body) == before
+    finish(client, job)
+    assert job.state == "ready"
+    assert body.vitruvian.job == job.id, job.warnings
+    assert fingerprint(body) == before
+    assert list(body.data.materials) == [red, None], "the mesh keeps its own materials"
+    worn = [slot.material for slot in body.material_slots]
+    assert worn[0] is worn[1]
+    nodes = worn[0].node_tree.nodes
+    assert nodes["Albedo"].image.size[:] == (16, 16)
+    assert nodes["Albedo"].image.colorspace_settings.name == "sRGB"
+    assert nodes["Coverage"].image.colorspace_settings.name == "Non-Color"
+    principled = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
+    assert principled.inputs["Base Color"].links[0].from_node == nodes["Albedo"]
+    assert next(node for node in nodes if node.type == "UVMAP").uv_map == "UVMap"
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                assert area.spaces.active.shading.type == "MATERIAL"
+    assert json.loads(body.vitruvian.report) == {"seed": 7}
+    pixels = np.array(nodes["Albedo"].image.pixels[:4])
+    assert np.abs(pixels[0] - 200 / 255) < 0.01
+    path = str(FOLDER / "saved.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    body = bpy.data.objects["Body"]
+    assert fingerprint(body) == before
+    image = body.material_slots[0].material.node_tree.nodes["Albedo"].image
+    assert image.packed_file is not None
+    assert np.abs(np.array(image.pixels[:4])[0] - 200 / 255) < 0.01
+    assert json.loads(body["vitruvian_settings"])["seed"] == 0
+    assert addon("bodies").find_body(job) == body
+    assert bpy.ops.vitruvian.take_off() == {"FINISHED"}
+    assert [slot.material for slot in body.material_slots] == [bpy.data.materials["skin"], None]
+    assert bpy.ops.vitruvian.apply(job=job.id) == {"FINISHED"}
+    assert body.vitruvian.job == job.id
+
+
+def case_undo_takes_one_result_away() -> None:
+    client = server()
+    body = add_body()
+    bpy.ops.ed.undo_push(message="start")
+    job = send(client)
+    finish(client, job)
+    assert bpy.data.objects["Body"].vitruvian.job == job.id
+    bpy.ops.ed.undo()
+    body = bpy.data.objects["Body"]
+    assert body.vitruvian.job == ""
+    assert not [s for s in body.material_slots if s.material and s.material.name.endswith("Vitruvian")]
+    assert addon("bodies").find_body(job) == body, "found although undo took its number away"
+    beat(5)
+    assert body.vitruvian.job == "", "it is not put back by itself"
+    assert bpy.ops.vitruvian.apply(job=job.id) == {"FINISHED"}
+    assert bpy.data.objects["Body"].vitruvian.job == job.id
+
+
+def case_undo_in_an_unsaved_file_leaves_no_result_unclaimed() -> None:
+    """With and without Blender's own numbers of objects, which older versions lack."""
+    compat, bodies = addon("compat"), addon("bodies")
+    for known in (compat.session_uid, lambda item: 0):
+        compat.session_uid = known
+        fresh()
+        client = server()
+        body = add_body()
+        bpy.ops.ed.undo_push(message="before Generate")
+        first = send(client)
+        finish(client, first)
+        file_id = bodies.file_id()
+        bpy.ops.ed.undo()
+        body = bpy.data.objects["Body"]
+        assert body.vitruvian.job == ""
+        assert bodies.find_body(first) == body
+        assert (bodies.file_id(), body.vitruvian.uid) == (file_id, first.target.object_uid)
+        bpy.ops.ed.redo()
+        assert bodies.is_worn(first)
+        bpy.ops.ed.undo()
+        second = send(client)
+        assert second.target.file_id == first.target.file_id
+        assert second.target.object_uid == first.target.object_uid
+        path = str(FOLDER / "undone.blend")
+        bpy.ops.wm.save_as_mainfile(filepath=path)
+        fresh()
+        assert bodies.find_body(first) is None
+        for message in ("another file", "a change in it"):
+            bpy.ops.ed.undo_push(message=message)
+        bpy.ops.ed.undo()
+        assert bodies.file_id() == "", "another file does not inherit the number"
+        bpy.ops.wm.open_mainfile(filepath=path)
+        body = bpy.data.objects["Body"]
+        assert bodies.find_body(first) == bodies.find_body(second) == body
+        bpy.data.objects.remove(body)
+        add_body()
+        assert bodies.find_body(first) is None, "a namesake is somebody else"
+
+
+def case_the_body_is_found_again_or_its_result_waits() -> None:
+    client = server()
+    body = add_body()
+    job = send(client)
+    body.name = "Somebody"
+    copy = body.copy()
+    copy.data = body.data.copy()
+    bpy.context.scene.collection.objects.link(copy)
+    finish(client, job)
+    assert body.vitruvian.job == job.id
+    assert copy.vitruvian.job == ""
+    bpy.context.scene.vitruvian.body = copy
+    second = send(client)
+    assert second.target.object_uid != job.target.object_uid, "a copy is somebody else"
+    bpy.data.objects.remove(copy)
+    finish(client, second)
+    assert second.state == "ready"
+    assert addon("bodies").find_body(second) is None
+    beat(5)
+    assert "not in this file" in refused(lambda: bpy.ops.vitruvian.apply(job=second.id))
+    bpy.context.scene.vitruvian.body = body
+    assert bpy.ops.vitruvian.apply(job=second.id, to_chosen=True) == {"FINISHED"}
+    assert body.vitruvian.job == second.id
+
+
+def case_another_file_is_opened_at_each_phase() -> None:
+    """In whatever phase: the result waits for its own file and never enters another."""
+    from vitruvian_protocol import events
+
+    client = server()
+    for phase in ("looked at", "sent", "running", "previewed", "fetching"):
+        fresh()
+        body = add_body()
+        assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+        path = str(FOLDER / f"{phase}.blend")
+        bpy.ops.wm.save_as_mainfile(filepath=path)
+        if phase == "looked at":
+            fresh()
+        settle()
+        job = addon("runtime").session().jobs[client.submitted[-1]]
+        if phase not in ("looked at", "sent"):
+            client.say(events.Accepted(job.id, 0), events.Started(job.id, 1, seq=1))
+        if phase == "previewed":
+            client.say(events.Preview(job.id, jpeg(), "sheet"), events.Preview(job.id, jpeg(), "texture"))
+            beat()
+            assert job.id in addon("previews")._icons
+            assert not job.previews
+        if phase == "fetching":
+            client.finish(job.id, *FILES, seq=2)
+        beat()
+        fresh()
+        add_body()
+        finish(client, job)
+        beat(5)
+        assert job.state == "ready"
+        assert not bpy.data.objects["Body"].vitruvian.job
+        assert addon("bodies").find_body(job) is None
+        bpy.ops.wm.open_mainfile(filepath=path)
+        beat(5)
+        body = bpy.data.objects["Body"]
+        assert body.vitruvian.job == job.id, phase
+
+
+def case_it_waits_while_the_artist_works() -> None:
+    client = server()
+    body = add_body()
+    job = send(client)
+    for mode in ("EDIT", "SCULPT", "WEIGHT_PAINT"):
+        bpy.ops.object.mode_set(mode=mode)
+        if job.state != "ready":
+            finish(client, job)
+        beat(5)
+        assert body.vitruvian.job == ""
+        assert "mode" in addon("pump").reason_to_wait(body)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    beat(2)
+    assert body.vitruvian.job == job.id
+
+
+def case_a_changed_layout_is_not_painted_over() -> None:
+    client = server()
+    body = add_body()
+    job = send(client)
+    body.data.uv_layers[0].data[0].uv = (0.123, 0.456)
+    finish(client, job)
+    assert body.vitruvian.job == ""
+    assert "changed since" in job.warnings[-1]
+    assert bpy.ops.vitruvian.apply(job=job.id, force=True) == {"FINISHED"}
+    assert body.vitruvian.job == job.id
+
+
+def case_a_job_from_the_middle_of_an_edit_is_put_on_afterwards() -> None:
+    """In edit mode Blender hides the UVs from scripts; what was edited so far is what is sent."""
+    client = server()
+    body = add_body()
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.transform.translate(value=(0.5, 0, 0))
+    snapshot = addon("scene_export").take_snapshot(body, bpy.context.scene.vitruvian)
+    assert len(snapshot.layout.uvs) == len(body.data.loops)
+    assert abs(snapshot.scene.mesh.vertices[:, 0].mean() - 0.5) < 0.05
+    job = send(client)
+    finish(client, job)
+    assert body.vitruvian.job == "", "not in the middle of it"
+    bpy.ops.object.mode_set(mode="OBJECT")
+    beat(2)
+    assert body.vitruvian.job == job.id, job.warnings
+    bpy.ops.object.mode_set(mode="EDIT")
+    uvs = bmesh.from_edit_mesh(body.data)
+    uvs.faces.ensure_lookup_table()
+    uvs.faces[0].loops[0][uvs.loops.layers.uv.active].uv = (0.9, 0.9)
+    bmesh.update_edit_mesh(body.data)
+    assert not addon("result_import").layout_fits(job, body)
+
+
+def case_damaged_files_never_reach_blender() -> None:
+    client = server()
+    body = add_body()
+    for bad in (b"", png()[:-8], png().replace(b"IDAT", b"JDAT"), b"GIF89a"):
+        images = len(bpy.data.images)
+        job = send(client)
+        finish(client, job, {"albedo.png": bad})
+        assert body.vitruvian.job == ""
+        assert len(bpy.data.images) == images
+        assert "damaged" in job.warnings[-1]
+    other = send(client)
+    finish(client, other, {"albedo.png": png(), "corner_uvs.npy": b""})
+    assert "made one of its own" in other.warnings[-1]
+    assert body.vitruvian.job == ""
+    job = send(client)
+    finish(client, job, {"albedo.png": png(), "coverage.png": b"x"})
+    assert body.vitruvian.job == job.id, "a lesser picture does not spoil it"

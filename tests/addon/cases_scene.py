@@ -1,0 +1,259 @@
+"""What the add-on takes of a scene, and how it prepares one. Cases for `run_case.py`."""
+
+from typing import Any
+
+import bpy  # pyright: ignore[reportMissingImports]
+import numpy as np
+from kit import add_body, addon, beat, draw_all, fingerprint, fresh, refused, server, settle
+
+
+def case_the_free_body_stands_as_its_pose_says() -> None:
+    proxy = addon("proxy")
+    for pose in proxy.pose_names():
+        fresh()
+        body = add_body(proxy_pose=pose, gender=1.0, age=0.9)
+        wanted = proxy.make_proxy({"gender": 1.0, "age": 0.9}, pose)
+        posed = proxy.skinned(
+            wanted.rest_vertices, wanted.weights, wanted.T_world_joint @ np.linalg.inv(wanted.T_rest_joint)
+        )
+        snapshot = addon("scene_export").take_snapshot(body, bpy.context.scene.vitruvian)
+        mesh = snapshot.scene.mesh
+        assert np.abs(mesh.vertices - posed).max() < 2e-3, pose
+        assert np.abs(mesh.rig.rest_vertices - wanted.rest_vertices).max() < 2e-3, pose
+        joints = mesh.rig.joint_names
+        order = [joints.index(name) for name in wanted.joint_names]
+        heads = mesh.rig.T_world_joint[order, :3, 3]
+        assert np.abs(heads - wanted.T_world_joint[:, :3, 3]).max() < 1e-3, pose
+        assert len(body.data.polygons) == 13710
+        assert not addon("repair").doubts(body, ""), addon("repair").doubts(body, "")
+
+
+def case_the_snapshot_is_what_blender_evaluates() -> None:
+    """A posed, keyed, scaled, mirrored, subdivided body in a file whose unit is the centimetre."""
+    body = add_body(proxy_pose="walking")
+    scene = bpy.context.scene
+    armature = body.parent
+    armature.scale = (-1.2, 1.2, 1.2)
+    armature.location = (0.3, -0.2, 0.1)
+    armature.rotation_euler = (0.1, 0.2, 0.7)
+    bone = armature.pose.bones["upperarm01.L"]
+    bone.rotation_mode = "XYZ"
+    for frame, angle in ((1, 0.0), (10, 0.9)):
+        bone.rotation_euler = (angle, 0, 0)
+        bone.keyframe_insert("rotation_euler", frame=frame)
+    body.modifiers.new("Subdivision", "SUBSURF").levels = 1
+    scene.unit_settings.scale_length = 0.01
+    scene.frame_set(7)
+    before = fingerprint(body)
+    snapshot = addon("scene_export").take_snapshot(body, scene.vitruvian)
+    mesh = snapshot.scene.mesh
+    assert fingerprint(body) == before
+    evaluated = body.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    theirs = evaluated.to_mesh()
+    assert len(mesh.vertices) == len(theirs.vertices) > 50_000
+    matrix = evaluated.matrix_world
+    for index in range(0, len(theirs.vertices), 997):
+        wanted = np.array(matrix @ theirs.vertices[index].co) * 0.01
+        assert np.abs(mesh.vertices[index] - wanted).max() < 1e-6
+    theirs.calc_loop_triangles()
+    uvs = theirs.uv_layers[0].data
+    for index in range(0, len(theirs.loop_triangles), 997):
+        triangle = theirs.loop_triangles[index]
+        # Mirrored by the negative scale: corners run the other way round.
+        assert list(triangle.vertices)[::-1] == mesh.faces[index].tolist()
+        wanted = [tuple(uvs[loop].uv) for loop in triangle.loops][::-1]
+        assert np.allclose(mesh.corner_uvs[index], wanted)
+    evaluated.to_mesh_clear()
+    a, b, c = (mesh.vertices[mesh.faces[:, i]].astype(np.float64) for i in range(3))
+    volume = np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6
+    assert volume > 0, "faces must be counter-clockwise from outside"
+    rig = mesh.rig
+    assert np.allclose(rig.weights.sum(axis=1), 1, atol=1e-5)
+    assert len(rig.weights) == len(mesh.vertices)
+    assert (rig.joint_parents < np.arange(len(rig.joint_parents))).all()
+
+
+def case_cameras_are_blenders() -> None:
+    from bpy_extras.object_utils import world_to_camera_view  # pyright: ignore[reportMissingImports]
+    from mathutils import Vector  # pyright: ignore[reportMissingImports]
+
+    export, math = addon("scene_export"), addon("camera_math")
+    scene = bpy.context.scene
+    render = scene.render
+    render.resolution_x = render.resolution_y = 512
+    points = np.random.default_rng(0).normal(size=(20, 3))
+    kinds: list[dict[str, Any]] = [
+        {"lens": 35},
+        {"lens": 85, "shift_x": 0.2, "shift_y": -0.1},
+        {"sensor_fit": "VERTICAL", "sensor_height": 20},
+        {"sensor_fit": "HORIZONTAL", "sensor_width": 30},
+        {"type": "ORTHO", "ortho_scale": 3.0, "shift_y": 0.15},
+    ]
+    for values in kinds:
+        data = bpy.data.cameras.new("c")
+        for name, value in values.items():
+            setattr(data, name, value)
+        camera = bpy.data.objects.new("c", data)
+        scene.collection.objects.link(camera)
+        camera.location, camera.rotation_euler = (2, -6, 1.5), (1.4, 0.1, 0.3)
+        camera.scale = (2, 2, 2)
+        bpy.context.view_layer.update()
+        T, K = export.camera_arrays_of(camera, bpy.context.evaluated_depsgraph_get(), 512)
+        pixels, depth = math.project(points, T, K, data.type == "ORTHO")
+        camera.scale = (1, 1, 1)  # renderers ignore it, Blender's helper does not
+        bpy.context.view_layer.update()
+        for point, pixel, z in zip(points, pixels, depth, strict=True):
+            u, v, d = world_to_camera_view(scene, camera, Vector(point))
+            assert abs(pixel[0] - u * 512) < 0.01, (values, pixel, u * 512)
+            assert abs(pixel[1] - (1 - v) * 512) < 0.01, (values, pixel, v)
+            assert abs(z - d) < 1e-4
+
+
+def case_a_large_body_is_looked_at_in_slices() -> None:
+    """201,601 vertices: a beat ends as soon as its time is over, and what is found is the same."""
+    repair, pump = addon("repair"), addon("pump")
+    bpy.ops.mesh.primitive_grid_add(x_subdivisions=448, y_subdivisions=448, size=1.7)
+    body = bpy.context.object
+    assert len(body.data.vertices) > 200_000
+    repair.forget()
+    assert repair.known_doubts(body, "") == ()
+    looks = 1
+    while not repair.look(0.0):
+        looks += 1
+        repair.known_doubts(body, "")  # a panel that is drawn meanwhile does not begin it anew
+    assert 10 < looks < 200
+    assert not repair.looking()
+    assert repair.known_doubts(body, "") == repair.doubts(body, "") != ()
+    repair.forget()
+    repair.known_doubts(body, "")
+    times = iter(range(100))
+    assert not repair.look(3.0, lambda: next(times))
+    assert next(times) == 4, "three slices in three seconds of a second each"
+    assert pump.tick() == pump.HURRIED_S
+    bpy.ops.object.mode_set(mode="EDIT")
+    assert repair.look(1.0), "a body that is being edited is not looked at"
+    bpy.ops.object.mode_set(mode="OBJECT")
+    repair.known_doubts(body, "")
+    repair.look(0.0)
+    bpy.data.objects.remove(body)
+    assert repair.look(1.0)
+    assert not repair.looking()
+    small = add_body()
+    repair.known_doubts(small, "")
+    beat(100)
+    assert repair._known, "the heartbeat brings it to its end"
+
+
+def case_overlapping_uvs_are_told_soon_after_the_click() -> None:
+    """The click itself looks at nothing that takes long; what the beats find ends the job."""
+    client = server()
+    body = add_body()
+    layer = body.data.uv_layers[0]
+    uvs = addon("uv_layout").read(layer.data, "uv", np.float32, 2)
+    uvs[:, 0] = np.abs(uvs[:, 0] - 0.5)
+    layer.data.foreach_set("uv", uvs.ravel())
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    (job,) = addon("runtime").session().jobs.values()
+    assert job.state == "checking"
+    assert "Looking at the UV map" in " ".join(draw_all())
+    bpy.data.objects.remove(body)  # its arrays are ours
+    assert addon("pump").tick() == addon("pump").HURRIED_S
+    settle()
+    assert (job.state, job.error.code) == ("failed", "BAD_SCENE:UV")
+    assert "overlap" in job.error.sentence
+    assert job.error.button[0] == "vitruvian.repair_uv"
+    assert client.submitted == []
+
+
+def case_the_rig_and_its_coverage() -> None:
+    body = add_body()
+    panel = bpy.context.scene.vitruvian
+    assert bpy.ops.vitruvian.add_rig() == {"FINISHED"}
+    assert panel.camera_mode == "RIG"
+    bpy.context.view_layer.update()
+    cameras = addon("scene_export").take_snapshot(body, panel).scene.cameras
+    assert (len(cameras.names), cameras.kinds.count("upper")) == (16, 8)
+    bpy.context.scene.collection.children["Vitruvian Cameras"].objects[
+        "body_000"
+    ].vitruvian.view_prompt = "a face"
+    panel.upper_views = 0
+    panel.body_views = 4
+    bpy.ops.vitruvian.add_rig()
+    assert len(addon("scene_export").cameras_of(panel)) == 4
+    assert len(bpy.data.cameras) == 4, "an earlier rig is replaced whole"
+    bpy.context.view_layer.update()
+    four = addon("camera_rig").measure_coverage(body, panel)
+    assert 0.5 < four.seen < 1.0
+    for camera in addon("scene_export").cameras_of(panel)[1:]:
+        camera.hide_render = True
+    one = addon("camera_rig").measure_coverage(body, panel)
+    assert one.seen < 0.6 < four.seen
+    assert one.views.max() == 1
+    front = body.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    assert front is not None
+    assert one.points[one.views == 1][:, 1].mean() < one.points[one.views == 0][:, 1].mean()
+    own = bpy.data.collections.new("mine")
+    panel.camera_mode, panel.camera_collection = "OWN", own
+    assert bpy.ops.vitruvian.preview_coverage.poll()
+    assert "There is no camera" in refused(lambda: addon("scene_export").take_snapshot(body, panel))
+
+
+def case_repairs() -> None:
+    body = add_body()
+    repair = addon("repair")
+    while body.data.uv_layers:
+        body.data.uv_layers.remove(body.data.uv_layers[0])
+    assert [d.code for d in repair.doubts(body, "")] == ["BAD_SCENE:UV"]
+    server()
+    assert "no UV map" in refused(bpy.ops.vitruvian.generate)
+    vertices = addon("uv_layout").read(body.data.vertices, "co", np.float32, 3)
+    bpy.ops.vitruvian.repair_uv()
+    panel = bpy.context.scene.vitruvian
+    assert panel.uv_map == "Vitruvian UV"
+    assert not repair.doubts(body, panel.uv_map)
+    assert (addon("uv_layout").read(body.data.vertices, "co", np.float32, 3) == vertices).all()
+    layer = body.data.uv_layers[panel.uv_map]
+    uvs = addon("uv_layout").read(layer.data, "uv", np.float32, 2)
+    layer.data.foreach_set("uv", np.ascontiguousarray(uvs * 3).ravel())
+    assert "outside" in repair.doubts(body, panel.uv_map)[0].sentence
+    folded = uvs.copy()
+    folded[:, 0] = np.abs(folded[:, 0] - 0.5)
+    layer.data.foreach_set("uv", folded.ravel())
+    assert "overlap" in repair.doubts(body, panel.uv_map)[0].sentence
+    panel.uv_map = "gone"
+    assert "no UV map called" in repair.doubts(body, panel.uv_map)[0].sentence
+    body.parent = None
+    body.scale = (1, 2, -1)
+    codes = [d.code for d in repair.doubts(body, "Vitruvian UV")]
+    assert "BAD_SCENE:SIZE" in codes
+    bpy.ops.vitruvian.repair_scale()
+    assert tuple(body.scale) == (1, 1, 1)
+    for modifier in list(body.modifiers):
+        body.modifiers.remove(modifier)
+    assert "NO_RIG" in [d.code for d in repair.doubts(body, "Vitruvian UV")]
+
+
+def case_no_bone_covers_the_result_and_the_rig_can_be_posed() -> None:
+    body = add_body()
+    armature, export = body.parent, addon("scene_export")
+    assert armature.hide_get()
+    assert bpy.context.view_layer.objects.active == body
+    before = export.take_snapshot(body, bpy.context.scene.vitruvian).scene.mesh.vertices
+    bone = armature.pose.bones["upperarm01.L"]
+    bone.rotation_mode = "XYZ"
+    bone.rotation_euler.x += 0.5
+    bpy.context.view_layer.update()
+    hidden = export.take_snapshot(body, bpy.context.scene.vitruvian).scene.mesh.vertices
+    assert np.abs(hidden - before).max() > 0.05, "a hidden armature still poses the body"
+    assert "Show Rig" in draw_all()
+    assert bpy.ops.vitruvian.show_rig() == {"FINISHED"}
+    assert not armature.hide_get()
+    assert bpy.context.view_layer.objects.active == armature
+    bpy.ops.object.mode_set(mode="POSE")
+    assert bpy.ops.vitruvian.show_rig() == {"FINISHED"}
+    assert armature.hide_get()
+    assert (bpy.context.mode, bpy.context.view_layer.objects.active) == ("OBJECT", body)
+    bpy.context.scene.vitruvian.body = None
+    body.parent = None
+    body.modifiers.clear()
+    assert not bpy.ops.vitruvian.show_rig.poll()

@@ -65,6 +65,8 @@ def connect(start: bool = True) -> Session:
             "Install the add-on from its zip in Blender 4.2 or newer (older ones: docs/blender.md)",
         )
     current, where = session(), endpoint(start)
+    if current.connection == "refused":
+        current.disconnect()  # perhaps the server knows us by now; what waits is sent on the new connection
     try:
         current.use(where)
     except Exception as error:  # whatever the socket finds wrong with an address or a key

@@ -1,5 +1,6 @@
 """The artist's way against a server that really serves. Cases for `run_case.py`."""
 
+import json
 import os
 import signal
 import time
@@ -7,7 +8,7 @@ from typing import Any
 
 import bpy  # pyright: ignore[reportMissingImports]
 import numpy as np
-from kit import FOLDER, add_body, addon, fingerprint, fresh, refused
+from kit import FOLDER, add_body, addon, draw_all, fingerprint, fresh, refused, settle
 
 
 def small(panel: Any) -> None:
@@ -120,3 +121,55 @@ def case_opened_again() -> None:
     assert not job.offered
     bpy.ops.wm.open_mainfile(filepath=str(FOLDER / "killed.blend"))
     until(lambda: bpy.data.objects["Body"].vitruvian.job == job.id)
+
+
+def encrypt(server_key: str) -> None:
+    preferences = addon("preferences").get()
+    preferences.use_keys, preferences.server_key = True, server_key
+    assert bpy.ops.vitruvian.reconnect() == {"FINISHED"}
+
+
+def case_a_stranger_is_refused() -> None:
+    """An artist makes a key with the button; before the server knows it, nothing goes through."""
+    session = addon("runtime").session()
+    preferences = addon("preferences").get()
+    preferences.use_keys = True
+    assert "keys for the server are incomplete" in refused(bpy.ops.vitruvian.reconnect)
+    assert "has no key yet" in refused(bpy.ops.vitruvian.copy_public_key)
+    assert bpy.ops.vitruvian.make_keys() == {"FINISHED"}
+    assert bpy.ops.vitruvian.make_keys() == {"FINISHED"}, "which makes no second one"
+    (FOLDER / "my.key").write_text(addon("runtime").my_public_key())
+    assert (addon("compat").user_folder() / "keys.json").stat().st_mode & 0o077 == 0
+    encrypt((FOLDER / "server.key").read_text())
+    until(lambda: session.connection == "refused", 60)
+    assert session.error.code == "AUTH"
+    assert "not on the server's list" in session.error.sentence
+    assert session.error.button == ("vitruvian.copy_public_key", "Copy my key")
+    assert "not on the server's list" in " ".join(draw_all())
+    add_body()
+    small(bpy.context.scene.vitruvian)
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    (job,) = session.jobs.values()
+    settle()
+    for _ in range(20):
+        addon("pump").tick()
+    assert job.state == "sending", "it waits; nothing was lost"
+    until(lambda: session.connection == "refused", 60)
+    bpy.ops.vitruvian.cancel(job=job.id)
+    until(lambda: job.state == "cancelled", 60)
+    encrypt("".join(reversed((FOLDER / "server.key").read_text())))
+    until(lambda: session.error is not None, 60)
+    assert session.connection != "ready", "nor is anybody who is not the server greeted"
+
+
+def case_a_job_over_an_encrypted_connection() -> None:
+    encrypt((FOLDER / "server.key").read_text())
+    body = add_body()
+    small(bpy.context.scene.vitruvian)
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    (job,) = (job for job in addon("runtime").session().jobs.values() if not job.ended)
+    until(lambda: body.vitruvian.job == job.id)
+    assert addon("runtime").session().error is None
+    text = addon("report_text").make_report(job.id)
+    keys = (addon("compat").user_folder() / "keys.json").read_text()
+    assert not any(secret in text for secret in json.loads(keys).values())

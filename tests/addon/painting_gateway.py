@@ -1,4 +1,4 @@
-"""A real gateway whose worker paints one colour at once: `python painting_gateway.py STATE ADDRESS`.
+"""A real gateway whose worker paints one colour at once: `python painting_gateway.py STATE ADDRESS [KEYS]`.
 
 Prints the address when it listens. The same file is the worker (`python painting_gateway.py --worker`). What
 it does stands in the prompt: "seconds=1.5" works so long, "refuse" finds the mesh unfit.
@@ -52,8 +52,8 @@ def work() -> None:
     Worker(paint, commands, answers).run({"device": "painter", "memory_total": 0})
 
 
-def serve(state: Path, address: str) -> None:
-    config = ServeConfig(state, address, min_free=0, priors={"mini": "mini"})
+def serve(state: Path, address: str, keys: Path | None = None) -> None:
+    config = ServeConfig(state, address, keys, min_free=0, priors={"mini": "mini"})
     command = [sys.executable, __file__, "--worker"]
     gateway = Gateway(config, lambda: LocalExecutor({"painter": command}, config.logs))
     print(gateway.address, flush=True)
@@ -64,4 +64,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--worker":
         work()
     else:
-        serve(Path(sys.argv[1]), sys.argv[2])
+        serve(Path(sys.argv[1]), sys.argv[2], *map(Path, sys.argv[3:]))

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from blender_process import ENVIRONMENTS, run_case
 
+from vitruvian.service.curve import ALLOWED_FILE, SERVER_FILE, AllowList, make_key_file
+
 
 def served(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -44,6 +46,17 @@ def painting(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def encrypted(tmp_path: Path) -> Iterator[str]:
+    """The same with keys in `tmp_path / "keys"`; the public one is in `server.key` for the artist."""
+    address = free_address()
+    script = str(Path(__file__).with_name("painting_gateway.py"))
+    keys = tmp_path / "keys"
+    (tmp_path / "server.key").write_text(make_key_file(keys / SERVER_FILE))
+    for _ in served([sys.executable, script, str(tmp_path / "state"), address, str(keys)]):
+        yield address
+
+
+@pytest.fixture
 def serving(tmp_path: Path) -> Iterator[str]:
     """Address of `vitruvian serve` with the bundled image model."""
     address = free_address()
@@ -68,6 +81,15 @@ def test_blender_is_killed_and_opened_again(addon_zip: Path, tmp_path: Path, pai
     here = (python, addon_zip, tmp_path, "cases_live")
     run_case(*here, "killed", painting, leaves_with=-signal.SIGKILL)
     run_case(*here, "opened_again", painting)
+
+
+@pytest.mark.blender
+@pytest.mark.parametrize("python", ENVIRONMENTS, ids=["lts", "newest"])
+def test_with_keys(python: Path, addon_zip: Path, tmp_path: Path, encrypted: str) -> None:
+    here = (python, addon_zip, tmp_path, "cases_live")
+    run_case(*here, "a_stranger_is_refused", encrypted)
+    AllowList(tmp_path / "keys" / ALLOWED_FILE).allow((tmp_path / "my.key").read_text(), "artist")
+    run_case(*here, "a_job_over_an_encrypted_connection", encrypted)
 
 
 @pytest.mark.blender

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from vitruvian.core.errors import UserError
-from vitruvian.service import sessions
 from vitruvian.service.config import ServeConfig
+from vitruvian.service.delivery import Delivery
 from vitruvian.service.executor import LocalExecutor
 from vitruvian.service.gateway import Gateway
-from vitruvian.service.sessions import Sessions
 from vitruvian.service.store import Store
 
 WORKER = Path(__file__).with_name("fake_worker.py")
@@ -43,7 +42,7 @@ class Bomb:
 
 def plant(bomb: Bomb) -> None:
     """Around what the store commits and what the socket sends."""
-    send = Sessions._send
+    send = Delivery._send
 
     def wrapped(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
@@ -54,7 +53,7 @@ def plant(bomb: Bomb) -> None:
 
         return call
 
-    def sent(self: Sessions, session: Any, message: Any) -> bool:
+    def sent(self: Delivery, session: Any, message: Any) -> bool:
         bomb(f"before_send.{message.t}")
         result = send(self, session, message)
         bomb(f"after_send.{message.t}")
@@ -62,7 +61,7 @@ def plant(bomb: Bomb) -> None:
 
     Store.accept = wrapped(Store.accept, "commit")
     Store.publish = wrapped(Store.publish, "publish")
-    sessions.Sessions._send = sent
+    Delivery._send = sent
 
 
 def main() -> None:

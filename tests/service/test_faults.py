@@ -14,6 +14,7 @@ import pytest
 import zmq
 from serving import HERE, Artist, Served, check_history, free_port, served
 
+from vitruvian.service.delivery import OWN_BYTES
 from vitruvian_protocol import events as e
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.codec import decode, encode
@@ -122,23 +123,30 @@ def test_a_cut_connection_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_stops_harms_nobody(tmp_path: Path) -> None:
+    """It asks for all it can, pretends to have read it, and reads nothing."""
     with served(tmp_path / "state") as gateway, Artist(gateway.address) as artist:
-        job = artist.submit("files=1 size=30000000")
+        job = artist.submit("files=1 size=60000000")
         (info,) = artist.end(job).artifacts
         before = resident_bytes(gateway)
         context = zmq.Context()
         silent = context.socket(zmq.DEALER)
         silent.linger, silent.rcvhwm = 0, 1
         silent.connect(gateway.address)
-        silent.send_multipart(encode(m.Hello(about={})))
-        for _ in range(4):
-            silent.send_multipart(encode(m.ArtifactGet(job=job, name=info.name)))
+        silent.send_multipart(encode(m.Hello(about={}, caps=(m.BULK,))))
+        asked = [m.ArtifactGet(job=job, name=info.name) for _ in range(4)]
+        for one in asked:
+            silent.send_multipart(encode(one))
+        for _ in range(20):
+            for one in asked:
+                silent.send_multipart(encode(m.Credit(transfer=one.mid, size=WINDOW_BYTES)))
+            artist.listen()
+        assert isinstance(artist.end(artist.submit("somebody else's")), e.Done)
+        assert artist.fetch(job, info.name, tmp_path / "noise").stat().st_size == info.size
+        assert resident_bytes(gateway) - before < 2 * OWN_BYTES
         for _ in range(400):
             silent.send_multipart(encode(m.Attach(job=job)))
-        other = artist.submit("somebody else's")
-        assert isinstance(artist.end(other), e.Done)
-        assert artist.fetch(job, info.name, tmp_path / "noise").stat().st_size == info.size
-        assert resident_bytes(gateway) - before < 40 * 2**20
+        assert isinstance(artist.end(artist.submit("and another one")), e.Done)
+        assert resident_bytes(gateway) - before < 2 * OWN_BYTES
         silent.close()
         context.term()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+import zmq
+
 from vitruvian.service.downloads import Download
 from vitruvian_protocol import limits
 from vitruvian_protocol.messages import Message, PreviewKind
@@ -56,6 +58,10 @@ class Session:
     """By transfer."""
     blocked: bool = False
     """The last send found no room; tried again with the next turn."""
+    sent: deque[tuple[zmq.MessageTracker, int]] = field(default_factory=deque)
+    """Pieces of files that the socket was given, with their bytes."""
+    full: bool = False
+    """So many of them are still there that no more are added for now."""
     closed: bool = False
     tokens: float = _BURST * limits.MESSAGES_PER_SECOND
     tokens_at: float = 0.0
@@ -69,6 +75,12 @@ class Session:
             return False
         self.tokens -= 1.0
         return True
+
+    def on_way(self) -> int:
+        """Bytes of files that the socket still holds."""
+        while self.sent and self.sent[0][0].done:
+            self.sent.popleft()
+        return sum(size for _, size in self.sent)
 
     def watch(self, job: str, name: str, after_seq: int = 0) -> Watch:
         """Hear of a job from the event after `after_seq` on."""

@@ -1,21 +1,20 @@
-"""Everybody who is connected: reading what they say, and sending what is due without waiting for anyone."""
+"""Everybody who is connected: who they are, what they say, and what they are to hear of."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import zmq
 
 from vitruvian.service.curve import Gatekeeper
-from vitruvian.service.downloads import Damaged
-from vitruvian.service.rows import StoredEvent
-from vitruvian.service.session import LOCAL_USER, REPLIES, Session, Watch
+from vitruvian.service.delivery import Delivery
+from vitruvian.service.session import LOCAL_USER, Session, Watch
 from vitruvian.service.store import Store
 from vitruvian_protocol import limits
 from vitruvian_protocol import messages as m
-from vitruvian_protocol.codec import decode, encode
+from vitruvian_protocol.codec import decode
 from vitruvian_protocol.errors import ErrorInfo, ProtocolError, explain, info_of
 
 if TYPE_CHECKING:
@@ -23,14 +22,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CHUNKS_AT_ONCE = 8
-"""Of one transfer before others have their turn."""
 _UNCOUNTED = (m.PutChunk, m.Credit, m.PreviewAck, m.ArtifactAck, m.TransferStop)
 """Messages that come as often as others make them; they do not count towards the rate."""
 _SILENT_SECONDS = limits.PING_SECONDS * (limits.PINGS_MISSED + 1)
 """A client of ours pings more often than this: a session silent for longer may make room for another."""
-_STRANGERS = 1_000
-"""Connections without a session that are remembered as having had their one answer."""
 
 
 class Sessions:
@@ -54,8 +49,9 @@ class Sessions:
     ) -> None:
         self._router, self._store, self._run, self._clock = router, store, run, clock
         self._gatekeeper = gatekeeper
+        self._delivery = Delivery(router, store, run, clock, lambda session: self._forget(session.peer))
+        self.reply = self._delivery.reply
         self._by_peer: dict[bytes, Session] = {}
-        self._answered: dict[bytes, None] = {}
         self._moved = False
         self._moved_at = float("-inf")
         self.dropped = 0
@@ -98,7 +94,7 @@ class Sessions:
             if isinstance(message, m.Hello):
                 self._greet(peer, owner, message)
             else:
-                self._send_once(peer, m.Error(re=message.mid, error=explain("NO_HELLO")))
+                self._delivery.send_once(peer, m.Error(re=message.mid, error=explain("NO_HELLO")))
             return
         session.heard = now
         if isinstance(message, m.Hello):
@@ -129,7 +125,7 @@ class Sessions:
         elif not self._has_room(owner):
             error = explain("SESSIONS_FULL", limit=limits.SESSIONS)
         if error is not None:
-            self._send_once(peer, m.Error(re=hello.mid, error=error))
+            self._delivery.send_once(peer, m.Error(re=hello.mid, error=error))
             return
         session = Session(
             peer, owner, m.new_id(), self._clock(), m.BULK in hello.caps, tokens_at=self._clock()
@@ -152,123 +148,22 @@ class Sessions:
     def _refuse_malformed(self, peer: bytes, error: ProtocolError) -> None:
         session = self._by_peer.get(peer)
         self.dropped += 1
+        if self.dropped.bit_count() == 1:  # the 1st, 2nd, 4th, ...: enough to see what goes on
+            log.warning("%d messages were malformed, the last one: %s", self.dropped, error)
+        if session is not None and not session.may_ask(self._clock()):
+            return
         if error.code == "WIRE_VERSION":
-            self._send_once(peer, m.Error(error=info_of(error)))
+            self._delivery.send_once(peer, m.Error(error=info_of(error)))
         elif error.code != "BAD_FRAME" and error.mid and session is not None:
             if error.t == m.Submit.t and error.job:
                 self.reply(session, m.Rejected(re=error.mid, job=error.job, error=info_of(error)))
             else:
                 self.reply(session, m.Error(re=error.mid, error=info_of(error)))
 
-    # ---- what goes out
-
-    def reply(self, session: Session, message: m.Message) -> None:
-        """Send an answer, or keep it until there is room. A client that lets too many pile up is lost."""
-        if self._by_peer.get(session.peer) is not session:
-            return
-        session.replies.append(message)
-        self._pump_replies(session)
-        if len(session.replies) > REPLIES:
-            log.info("session %s does not read: closed", session.id)
-            self._forget(session.peer)
-
     def pump(self) -> None:
         """Send what is due and what there is room for."""
         self._tell_positions()
-        for session in list(self._by_peer.values()):
-            session.blocked = False
-            self._pump(session)
-
-    def _pump(self, session: Session) -> None:
-        """Answers first, then events, then the results, then what may be dropped."""
-        self._pump_replies(session)
-        for job in list(session.fresh):
-            if session.blocked:
-                return
-            self._pump_events(session, job)
-        self._pump_downloads(session)
-        for job, watch in session.watches.items():
-            if not session.blocked:
-                self._pump_news(session, job, watch)
-
-    def _pump_replies(self, session: Session) -> None:
-        while session.replies and self._send(session, session.replies[0]):
-            session.replies.popleft()
-
-    def _pump_events(self, session: Session, job: str) -> None:
-        """Durable events in their order, straight from the store: nothing else remembers them."""
-        watch = session.watches[job]
-        for event in self._store.events(job, watch.told):
-            if not self._send(session, event_message(event, watch.name, self._run)):
-                return
-            watch.told = event.seq
-        session.fresh.discard(job)
-
-    def _pump_downloads(self, session: Session) -> None:
-        for transfer, download in list(session.downloads.items()):
-            try:
-                for _ in range(_CHUNKS_AT_ONCE):
-                    chunk = None if session.blocked else download.next_chunk()
-                    if chunk is None:
-                        break
-                    at, data = chunk
-                    if self._send(session, m.ArtifactChunk(re=transfer, offset=at, data=memoryview(data))):
-                        download.sent()
-            except Damaged as error:
-                log.error("a result is damaged on disk: %s", error)
-                refusal = explain("UNKNOWN_ARTIFACT", "$.name", got=download.file.name)
-                session.replies.append(m.Error(re=transfer, error=refusal))
-                session.downloads.pop(transfer).close()
-                continue
-            if download.finished and session.downloads.pop(transfer, None):
-                download.close()
-
-    def _pump_news(self, session: Session, job: str, watch: Watch) -> None:
-        now = self._clock()
-        if watch.progress is not None and now - watch.progress_at >= 1.0 / limits.PROGRESS_PER_SECOND:
-            message, watch.progress, watch.progress_at = watch.progress, None, now
-            self._send(session, message)
-        for kind, jpeg in list(watch.previews.items()):
-            due = now - watch.preview_at.get(kind, float("-inf")) >= 1.0 / limits.PREVIEW_PER_SECOND
-            if due and kind not in watch.unread:
-                preview = m.Preview(job=watch.name, kind=kind, jpeg=memoryview(jpeg))
-                watch.preview_at[kind] = now
-                if self._send(session, preview):
-                    watch.unread[kind] = preview.mid
-                    del watch.previews[kind]
-
-    def _send(self, session: Session, message: m.Message) -> bool:
-        """Hand a message to the socket; False where there is no room for it or the client is gone."""
-        if session.blocked:
-            return False
-        try:
-            frames = encode(message, session.bulk)
-        except ProtocolError:
-            # A fault of ours: this message is lost, the gateway is not.
-            log.exception("cannot be sent: %s", message.t)
-            return True
-        try:
-            self._router.send_multipart([session.peer, *frames], zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            session.blocked = True
-            return False
-        except zmq.ZMQError:
-            session.blocked = True
-            self._forget(session.peer)
-            return False
-        return True
-
-    def _send_once(self, peer: bytes, message: m.Message) -> None:
-        """One answer to a connection that has no session, and no more."""
-        if peer in self._answered:
-            return
-        if len(self._answered) >= _STRANGERS:
-            self._answered.pop(next(iter(self._answered)))
-        self._answered[peer] = None
-        try:
-            self._router.send_multipart([peer, *encode(message)], zmq.NOBLOCK)
-        except zmq.ZMQError:
-            log.debug("a stranger was gone before it was answered")
+        self._delivery.pump(list(self._by_peer.values()))
 
     # ---- jobs' news (dispatch.Audience)
 
@@ -318,8 +213,7 @@ class Sessions:
     def say_bye(self) -> None:
         """The server stops."""
         for session in list(self._by_peer.values()):  # a peer that is gone is forgotten while sending
-            session.blocked = False
-            self._send(session, m.Bye())
+            self._delivery.say_bye(session)
         for peer in list(self._by_peer):
             self._by_peer.pop(peer).close()
 
@@ -332,32 +226,15 @@ class Sessions:
     def hurried(self) -> bool:
         """Whether some client can be sent more right now."""
         return any(
-            not s.blocked and any(d.can_go_on for d in s.downloads.values()) for s in self._by_peer.values()
+            not (s.blocked or s.full) and any(d.can_go_on for d in s.downloads.values())
+            for s in self._by_peer.values()
         )
 
     @property
     def blocked(self) -> bool:
         """Whether something waits for room."""
-        return any(s.blocked or s.replies for s in self._by_peer.values())
+        return any(s.blocked or s.full or s.replies for s in self._by_peer.values())
 
     @property
     def any_watch(self) -> bool:
         return any(s.watches for s in self._by_peer.values())
-
-
-def event_message(event: StoredEvent, name: str, run: str) -> m.Durable:
-    """A stored event as it travels."""
-    base: dict[str, Any] = {"job": name, "seq": event.seq, "run": run}
-    body = event.body
-    match event.kind:
-        case "done":
-            return m.Done(**base, artifacts=tuple(m.ArtifactInfo(**a) for a in body["artifacts"]))
-        case "failed":
-            return m.Failed(**base, error=ErrorInfo(**body["error"]))
-        case "cancelled":
-            return m.Cancelled(**base)
-        case "queued" | "started" | "stage" | "warning":
-            text, attempt = body.get("text", ""), body.get("attempt", 0)
-            return m.Event(**base, kind=event.kind, text=text, attempt=attempt)
-        case _:
-            raise ValueError(f"an event of kind {event.kind!r}")

@@ -311,6 +311,9 @@ def test_old_jobs_are_forgotten_with_all_that_belongs_to_them(tmp_path: Path) ->
     store.mark_fetched(row.id, "a.bin")
     assert store.finished_before(0.0, 100.0) == [row.id]
     assert store.finished_before(100.0, 0.0) == [row.id]
+    assert store.cancel(job_key("ada", "b")) == "dequeued"
+    assert store.finished_before(0.0, 100.0) == [row.id], "its owner may not have heard of its end"
+    assert len(store.finished_before(100.0, 0.0)) == 2
     store.forget([row.id])
     assert store.job(row.id) is None
     assert store.events(row.id) == []

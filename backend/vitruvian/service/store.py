@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vitruvian.service.files import StoredFile
+from vitruvian.service.ledger import Ledger
 from vitruvian.service.rows import (
-    MAX_LOSSES,
     SELECT,
     TERMINAL,
     CancelAnswer,
@@ -28,27 +26,11 @@ from vitruvian.service.rows import (
     StoredEvent,
     job_key,
     job_row,
-    open_database,
 )
 
 
-class Store:
-    """The state folder's database. One process, one thread.
-
-    Args:
-        path: the SQLite file, on a local disk.
-        wall: seconds since 1970, for what people read.
-
-    Raises:
-        UserError: the file is damaged or of a newer version.
-    """
-
-    def __init__(self, path: Path, wall: Callable[[], float] = time.time) -> None:
-        self._wall = wall
-        self._db = open_database(path)
-
-    def close(self) -> None:
-        self._db.close()
+class Store(Ledger):
+    """What clients, workers and the housekeeping do with jobs."""
 
     # ---- what clients ask
 
@@ -64,7 +46,7 @@ class Store:
             IdConflict: the same id with another specification.
         """
         job = job_key(owner, name)
-        with self._change():
+        with self.together():
             known = self._row(job)
             if known is not None:
                 if known.spec_sha != spec_sha:
@@ -97,7 +79,7 @@ class Store:
 
     def cancel(self, job: str) -> CancelAnswer:
         """End a job. Idempotent; a queued one is cancelled at once, a running one when its worker lets go."""
-        with self._change():
+        with self.together():
             row = self._row(job)
             if row is None:
                 return "unknown"
@@ -133,7 +115,7 @@ class Store:
 
     def mark_fetched(self, job: str, name: str) -> None:
         """The owner has this artifact on disk."""
-        with self._change():
+        with self.together():
             self._db.execute("UPDATE artifacts SET fetched = 1 WHERE job = ? AND name = ?", (job, name))
 
     def positions(self) -> dict[str, int]:
@@ -158,7 +140,7 @@ class Store:
             until: when the lease ends unless it is renewed, on the caller's monotonic clock.
             per_owner: owners who already have this many jobs at work wait.
         """
-        with self._change():
+        with self.together():
             found = self._db.execute(
                 "SELECT id, owner, attempt, spec, blobs FROM jobs AS a WHERE state = 'queued' AND (SELECT "
                 "count(*) FROM jobs AS b WHERE b.owner = a.owner AND b.state IN ('leased', 'running')) < ? "
@@ -176,7 +158,7 @@ class Store:
 
     def start(self, job: str, attempt: int) -> bool:
         """The worker has begun. Like all that follows: False where this attempt no longer holds the job."""
-        with self._change():
+        with self.together():
             row = self._held(job, attempt)
             if row is None or row.state != "leased":
                 return False
@@ -197,7 +179,7 @@ class Store:
 
     def note(self, job: str, attempt: int, kind: str, body: dict[str, Any]) -> bool:
         """A durable event of a running job (a stage, a warning)."""
-        with self._change():
+        with self.together():
             if self._held(job, attempt) is None:
                 return False
             self._tell(job, kind, body)
@@ -208,7 +190,7 @@ class Store:
 
         A job that was being cancelled ends cancelled: that is what its owner was told.
         """
-        with self._change():
+        with self.together():
             row = self._held(job, attempt)
             if row is None:
                 return False
@@ -225,7 +207,7 @@ class Store:
 
     def fail(self, job: str, attempt: int, error: dict[str, Any]) -> bool:
         """The job cannot be done; `error` says why (code, path, limit, got, ...)."""
-        with self._change():
+        with self.together():
             row = self._held(job, attempt)
             if row is None:
                 return False
@@ -234,7 +216,7 @@ class Store:
 
     def stopped(self, job: str, attempt: int) -> bool:
         """The worker has let go of a job that was to be cancelled."""
-        with self._change():
+        with self.together():
             row = self._held(job, attempt)
             if row is None:
                 return False
@@ -250,7 +232,7 @@ class Store:
         Returns:
             The state it is in now; None where this attempt no longer holds the job.
         """
-        with self._change():
+        with self.together():
             row = self._held(job, attempt)
             if row is None:
                 return None
@@ -258,7 +240,7 @@ class Store:
 
     def release(self, job: str, attempt: int) -> bool:
         """Back into the queue through no fault of the job: the service is being stopped."""
-        with self._change():
+        with self.together():
             row = self._held(job, attempt)
             if row is None:
                 return False
@@ -278,7 +260,7 @@ class Store:
 
         That counts as a loss, since the job may be what brought the machine down.
         """
-        with self._change():
+        with self.together():
             rows = self.jobs(states=("leased", "running"))
             for row in rows:
                 self._requeue(row, counts=True, error=error)
@@ -287,17 +269,19 @@ class Store:
     # ---- housekeeping
 
     def finished_before(self, age_limit: float, fetched_limit: float) -> list[str]:
-        """Terminal jobs that ended before `age_limit`, or before `fetched_limit` with everything fetched."""
+        """Terminal jobs that ended before `age_limit`; done ones before `fetched_limit` where their owner has
+        every file. Of a failed one nobody knows whether its owner has heard."""
         rows = self._db.execute(
             "SELECT id FROM jobs WHERE state IN ('done', 'failed', 'cancelled') AND (finished < ? OR "
-            "(finished < ? AND NOT EXISTS (SELECT 1 FROM artifacts WHERE job = id AND NOT fetched)))",
+            "(finished < ? AND state = 'done' AND "
+            "NOT EXISTS (SELECT 1 FROM artifacts WHERE job = id AND NOT fetched)))",
             (age_limit, fetched_limit),
         )
         return [job for (job,) in rows]
 
     def forget(self, jobs: Sequence[str]) -> None:
         """Delete jobs with their events and artifacts' rows."""
-        with self._change():
+        with self.together():
             self._db.executemany("DELETE FROM jobs WHERE id = ?", [(job,) for job in jobs])
 
     def blobs_in_use(self) -> set[tuple[str, str]]:
@@ -323,79 +307,3 @@ class Store:
         finally:
             copy.close()
         part.replace(target)
-
-    # ---- inside a transaction
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """All changes in the block in one transaction: the disk is waited for once, when the block ends.
-
-        None of them is made where the block raises or the disk refuses.
-        """
-        with self._change():
-            yield
-
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        """One transaction, flushed to disk when the block ends, undone when it raises; within another one,
-        a part of that."""
-        if self._db.in_transaction:
-            yield
-            return
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            # Where the disk is full, SQLite has rolled back by itself.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
-    def _held(self, job: str, attempt: int) -> JobRow | None:
-        """The job, if `attempt` is the one at work on it."""
-        row = self._row(job)
-        return row if row and row.attempt == attempt and row.state in ("leased", "running") else None
-
-    def _requeue(self, row: JobRow, counts: bool, error: dict[str, Any]) -> JobState:
-        losses = self._value("SELECT losses FROM jobs WHERE id = ?", (row.id,)) + counts
-        if row.cancelling:
-            self._end(row, "cancelled", {})
-            return "cancelled"
-        if losses >= MAX_LOSSES:
-            self._end(row, "failed", error)
-            return "failed"
-        self._db.execute(
-            "UPDATE jobs SET state = 'queued', losses = ?, worker = NULL, lease_until = NULL WHERE id = ?",
-            (losses, row.id),
-        )
-        why = error.get("error", {}).get("sentence", "")
-        self._tell(row.id, "queued", {"attempt": row.attempt + 1, "text": why})
-        return "queued"
-
-    def _end(self, row: JobRow, state: JobState, body: dict[str, Any]) -> None:
-        self._db.execute(
-            "UPDATE jobs SET state = ?, worker = NULL, lease_until = NULL, finished = ?, error = ? "
-            "WHERE id = ? AND state = ?",
-            (state, self._wall(), json.dumps(body) if state == "failed" else None, row.id, row.state),
-        )
-        self._tell(row.id, state, body)
-
-    def _tell(self, job: str, kind: str, body: dict[str, Any]) -> None:
-        self._db.execute(
-            "INSERT INTO events (job, seq, kind, body, at) "
-            "SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ? FROM events WHERE job = ?",
-            (job, kind, json.dumps(body), self._wall(), job),
-        )
-
-    def _require(self, job: str) -> JobRow:
-        row = self._row(job)
-        assert row is not None
-        return row
-
-    def _row(self, job: str) -> JobRow | None:
-        row = self._db.execute(f"{SELECT} WHERE id = ?", (job,)).fetchone()
-        return None if row is None else job_row(row)
-
-    def _value(self, query: str, values: Sequence[Any] = ()) -> int:
-        return self._db.execute(query, values).fetchone()[0]

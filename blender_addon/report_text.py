@@ -23,7 +23,7 @@ def make_report(job_id: str = "") -> str:
         f"Server: {json.dumps(session.server, default=str)}",
         f"Local backend: {backend.state}",
         f"Missing packages: {', '.join(runtime.missing_packages()) or 'none'}",
-        f"Longest tick: {pump.longest_ms:.0f} ms ({pump.longest_what})",
+        "Longest ticks: " + ", ".join(f"{what} {ms:.0f} ms" for what, ms in pump.longest_ms.items()),
     ]
     if session.error is not None:
         parts.append(f"Error: {json.dumps(session.error.to_json())}")

@@ -19,11 +19,12 @@ class BadResult(Exception):
     """A file that must not reach Blender; the text says why."""
 
 
-def check_png(path: Path) -> tuple[int, int]:
-    """Width and height of a PNG whose chunks are whole and whose size is sane.
+def read_png(path: Path) -> bytes:
+    """The bytes of a PNG whose chunks are whole and whose size is sane.
 
     Raises:
         BadResult: not a PNG, truncated, damaged, or larger than 8192 pixels a side.
+        OSError: the file cannot be read.
     """
     data = path.read_bytes()
     if data[:8] != b"\x89PNG\r\n\x1a\n":
@@ -49,7 +50,7 @@ def check_png(path: Path) -> tuple[int, int]:
         raise BadResult(f"{path.name} does not end where it should")
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise BadResult(f"{path.name} claims {width} x {height} pixels")
-    return width, height
+    return data
 
 
 def check_jpeg(data: bytes, max_side: int = 512) -> tuple[int, int]:

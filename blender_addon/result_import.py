@@ -8,9 +8,9 @@ from pathlib import Path
 import bpy
 
 from . import compat
-from .jobs import Job
+from .jobs import ESSENTIAL, Job
 from .problems import Problem
-from .result_check import BadResult, check_png, read_report
+from .result_check import BadResult, read_png, read_report
 from .session import Session
 from .uv_layout import read_layout
 
@@ -69,35 +69,29 @@ def take_off(body: bpy.types.Object) -> None:
 
 def _load_images(session: Session, job: Job) -> dict[str, bpy.types.Image]:
     """The result's pictures, checked, packed into the .blend so that the file stays whole."""
-    paths: dict[str, Path] = {}
+    pictures: dict[str, bytes] = {}
     for name in COLOURS:
         path = session.path_of(job, name)
         if path is None:
             continue
         try:
-            check_png(path)
+            pictures[name] = read_png(path)
         except (BadResult, OSError) as error:
-            if name == "albedo.png":
+            if name == ESSENTIAL:
                 raise Problem("CORRUPT", f"The result is damaged: {error}", "Fetch it again") from error
             job.warnings.append(str(error))
-            continue
-        paths[name] = path
-    if "albedo.png" not in paths:
+    if ESSENTIAL not in pictures:
         raise Problem("CORRUPT", "The result's texture is not on this computer", "Fetch it again")
     return {
-        name: _packed(path, f"{job.target.object_name} {path.stem}", COLOURS[name])
-        for name, path in paths.items()
+        name: _packed(data, f"{job.target.object_name} {Path(name).stem}", COLOURS[name])
+        for name, data in pictures.items()
     }
 
 
-def _packed(path: Path, name: str, colours: str) -> bpy.types.Image:
-    """The file's own bytes inside the .blend. Blender decodes them when it first draws, not in this tick.
-
-    The file's chunks and checksums were looked at before.
-    """
+def _packed(data: bytes, name: str, colours: str) -> bpy.types.Image:
+    """The file's own bytes inside the .blend. Blender decodes them when it first draws, not in this tick."""
     image = bpy.data.images.new(name, 1, 1)
     image.colorspace_settings.name = colours  # before the bytes: changing it later would decode them again
-    data = path.read_bytes()
     image.pack(data=data, data_len=len(data))
     image.source = "FILE"
     image.filepath_raw = f"//{name}.png"
@@ -124,7 +118,7 @@ def _make_material(job: Job, images: dict[str, bpy.types.Image]) -> bpy.types.Ma
         node.image = image
         node.name = node.label = Path(name).stem.capitalize()
         links.new(uv.outputs["UV"], node.inputs["Vector"])
-        if name == "albedo.png":
+        if name == ESSENTIAL:
             links.new(node.outputs["Color"], principled.inputs["Base Color"])
             nodes.active = node
         elif name == "normal.png":

@@ -50,7 +50,6 @@ def case_generate() -> None:
     image.pixels.foreach_get(pixels)
     assert pixels.reshape(-1, 4)[:, 3].min() == 1.0
     assert pixels.reshape(-1, 4)[:, :3].max() > 0.2, "there is something on it"
-    print("longest beat", addon("pump").longest_ms, addon("pump").longest_what)
     path = str(FOLDER / "done.blend")
     bpy.ops.wm.save_as_mainfile(filepath=path)
     bpy.ops.wm.open_mainfile(filepath=path)

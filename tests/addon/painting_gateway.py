@@ -1,7 +1,8 @@
 """A real gateway whose worker paints one colour at once: `python painting_gateway.py STATE ADDRESS [KEYS]`.
 
 Prints the address when it listens. The same file is the worker (`python painting_gateway.py --worker`). What
-it does stands in the prompt: "seconds=1.5" works so long, "refuse" finds the mesh unfit.
+it does stands in the prompt: "seconds=1.5" works so long, "refuse" finds the mesh unfit, "noisy" makes files
+as large as those of a real texture.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import json
 import re
 import sys
 import time
+import zlib
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from vitruvian.core.errors import UserError
@@ -26,6 +29,16 @@ from vitruvian.service.worker import JobProgress, Worker, take_over_pipes
 def picture(kind: str, side: int, colour: str) -> bytes:
     stream = io.BytesIO()
     Image.new("RGB", (side, side), colour).save(stream, format=kind)
+    return stream.getvalue()
+
+
+def noisy(side: int, seed: int) -> bytes:
+    """A PNG that compresses as badly as skin and cloth do: soft colours under a little grain."""
+    generator = np.random.default_rng(seed)
+    soft = Image.fromarray(generator.integers(0, 255, (64, 64, 3), np.uint8)).resize((side, side))
+    grain = generator.integers(0, 6, (side, side, 1), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(np.minimum(np.asarray(soft), 249) + grain).save(stream, "PNG", compress_level=1)
     return stream.getvalue()
 
 
@@ -44,6 +57,8 @@ def paint(order: Order, progress: JobProgress, folder: Path) -> None:
     side = order.settings["texture_size"]
     for name, size in (("albedo.png", side), ("coverage.png", side), ("contact_sheet.png", 64)):
         (folder / name).write_bytes(picture("PNG", size, "red"))
+    if "noisy" in prompt:
+        (folder / "albedo.png").write_bytes(noisy(side, zlib.crc32(order.job.encode())))
     (folder / "report.json").write_text(json.dumps({"seed": order.settings["seed"]}))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import painting_gateway
 
 from vitruvian.cli.app import run
 from vitruvian.cli.batch import Outcome, exit_code, summary
@@ -123,17 +123,8 @@ def packages(addon_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[str]:
     """A real gateway whose worker makes small textures; its address."""
-    script = Path(__file__).with_name("painting_gateway.py")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    command = [sys.executable, str(script), str(tmp_path / "state"), address]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    with painting_gateway(tmp_path / "state") as address:
+        yield address
 
 
 MAKE_FILE = """

@@ -4,65 +4,20 @@ the bundled image model. Blender's environment has no pyzmq, so the bundled whee
 from __future__ import annotations
 
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from blender_process import ENVIRONMENTS, run_case
+from servers import painting_gateway, vitruvian_serve
 
 from vitruvian.service.curve import ALLOWED_FILE, SERVER_FILE, AllowList, make_key_file
-
-
-def served(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert "tcp://" in process.stdout.readline()
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 @pytest.fixture
 def painting(tmp_path: Path) -> Iterator[str]:
     """Address of a gateway whose worker paints one colour."""
-    address = free_address()
-    script = str(Path(__file__).with_name("painting_gateway.py"))
-    for _ in served([sys.executable, script, str(tmp_path / "state"), address]):
-        yield address
-
-
-@pytest.fixture
-def encrypted(tmp_path: Path) -> Iterator[str]:
-    """The same with keys in `tmp_path / "keys"`; the public one is in `server.key` for the artist."""
-    address = free_address()
-    script = str(Path(__file__).with_name("painting_gateway.py"))
-    keys = tmp_path / "keys"
-    (tmp_path / "server.key").write_text(make_key_file(keys / SERVER_FILE))
-    for _ in served([sys.executable, script, str(tmp_path / "state"), address, str(keys)]):
-        yield address
-
-
-@pytest.fixture
-def serving(tmp_path: Path) -> Iterator[str]:
-    """Address of `vitruvian serve` with the bundled image model."""
-    address = free_address()
-    code = "from vitruvian.cli import main; main()"
-    options = ["serve", "--address", address, "--state", str(tmp_path / "state"), "--min-free-gb", "0.1"]
-    for _ in served([sys.executable, "-c", code, *options]):
+    with painting_gateway(tmp_path / "state") as address:
         yield address
 
 
@@ -85,14 +40,17 @@ def test_blender_is_killed_and_opened_again(addon_zip: Path, tmp_path: Path, pai
 
 @pytest.mark.blender
 @pytest.mark.parametrize("python", ENVIRONMENTS, ids=["lts", "newest"])
-def test_with_keys(python: Path, addon_zip: Path, tmp_path: Path, encrypted: str) -> None:
-    here = (python, addon_zip, tmp_path, "cases_live")
-    run_case(*here, "a_stranger_is_refused", encrypted)
-    AllowList(tmp_path / "keys" / ALLOWED_FILE).allow((tmp_path / "my.key").read_text(), "artist")
-    run_case(*here, "a_job_over_an_encrypted_connection", encrypted)
+def test_with_keys(python: Path, addon_zip: Path, tmp_path: Path) -> None:
+    here, keys = (python, addon_zip, tmp_path, "cases_live"), tmp_path / "keys"
+    (tmp_path / "server.key").write_text(make_key_file(keys / SERVER_FILE))
+    with painting_gateway(tmp_path / "state", keys) as address:
+        run_case(*here, "a_stranger_is_refused", address)
+        AllowList(keys / ALLOWED_FILE).allow((tmp_path / "my.key").read_text(), "artist")
+        run_case(*here, "a_job_over_an_encrypted_connection", address)
 
 
 @pytest.mark.blender
 @pytest.mark.slow
-def test_with_the_bundled_image_model(addon_zip: Path, tmp_path: Path, serving: str) -> None:
-    run_case(ENVIRONMENTS[0], addon_zip, tmp_path, "cases_live", "generate", serving, seconds=1000)
+def test_with_the_bundled_image_model(addon_zip: Path, tmp_path: Path) -> None:
+    with vitruvian_serve(tmp_path / "state") as address:
+        run_case(ENVIRONMENTS[0], addon_zip, tmp_path, "cases_live", "generate", address, seconds=1000)

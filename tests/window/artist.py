@@ -161,8 +161,7 @@ def script() -> gui.Script[None]:
     if "command" in TASK["backend"]:
         part("runtime").backend().stop()
         yield from gui.wait_for("the backend's end", lambda: part("runtime").backend().record is None, 30)
-    pump = part("pump")
-    seen["longest_tick"] = [round(pump.longest_ms, 1), pump.longest_what]
+    seen["longest_ticks_ms"] = {what: round(ms, 1) for what, ms in part("pump").longest_ms.items()}
     (OUT / "seen.json").write_text(json.dumps(seen, indent=1))
 
 

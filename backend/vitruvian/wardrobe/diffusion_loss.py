@@ -17,6 +17,8 @@ from vitruvian.wardrobe.training import autocast
 SNR_CLAMP = 5.0
 BACKGROUND_SHARE = 0.15
 """Of a picture's weight."""
+COLOURS_FIRST, DETAIL_NEXT = 2.0, 1.0
+"""How strongly noise is preferred (`training_times`): from the start, and once colours are learnt."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ def diffusion_loss(
     drop: Bool[Tensor, "N"],
     no_text: Int[Tensor, "L"],
     generator: torch.Generator,
+    noisy: float = COLOURS_FIRST,
 ) -> Tensor:
     """Weighted squared error of v.
 
@@ -45,9 +48,10 @@ def diffusion_loss(
         kept: cumulative alphas of the schedule (alpha_t^2).
         mode: which ControlNets take part.
         drop: pictures whose caption is taken away.
+        noisy: as for `training_times`.
     """
     x0, place, count = batch.latents, batch.latents.device, len(batch.latents)
-    times = training_times(count, len(kept), generator).to(place)
+    times = training_times(count, len(kept), generator, noisy).to(place)
     noise = torch.randn(x0.shape, generator=generator).to(place)
     alpha, sigma = kept[times].sqrt().view(-1, 1, 1, 1), (1 - kept[times]).sqrt().view(-1, 1, 1, 1)
     tokens = torch.where(drop[:, None], no_text, batch.tokens)
@@ -72,16 +76,18 @@ def cell_weights(slots: UInt8[Tensor, "N s s"]) -> Float[Tensor, "N s s"]:
     return per_cell.gather(1, slots.flatten(1).long()).view(slots.shape)
 
 
-def training_times(count: int, total: int, generator: torch.Generator) -> Int[Tensor, "N"]:
-    """Times in [0, total), one from each of `count` slices of equal probability, more of them near noise.
+def training_times(
+    count: int, total: int, generator: torch.Generator, noisy: float = COLOURS_FIRST
+) -> Int[Tensor, "N"]:
+    """Times in [0, total), one from each of `count` slices of equal probability: t = 1 - (1 - u)^noisy.
 
     A garment covers a hundred latent cells of one colour, so its colour can be read off even when every cell
     is nearly noise (Hoogeboom et al., arXiv:2301.11093, on image size): only in the last 6 % of a cosine
-    schedule is it the prompt that decides. t = 1 - (1 - u)^2 spends a quarter of the pictures there, and half
-    as many as a uniform choice on clean ones.
+    schedule is it the prompt that decides. With 2, a quarter of the pictures is spent there, and half as many
+    as by a uniform choice (1) on clean ones, which stripes and faces are learnt from.
     """
     u = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    return ((1 - (1 - u) ** 2) * total).long().clamp(max=total - 1)
+    return ((1 - (1 - u) ** noisy) * total).long().clamp(max=total - 1)
 
 
 def time_weight(kept: Float[Tensor, "N"]) -> Float[Tensor, "N"]:

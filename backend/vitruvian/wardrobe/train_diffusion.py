@@ -33,7 +33,7 @@ from vitruvian.diffusion.mini_model import (
 )  # fmt: skip
 from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
 from vitruvian.wardrobe.dataset import DataPlan
-from vitruvian.wardrobe.diffusion_loss import Networks, diffusion_loss
+from vitruvian.wardrobe.diffusion_loss import COLOURS_FIRST, DETAIL_NEXT, Networks, diffusion_loss
 from vitruvian.wardrobe.latent_pool import Batch, LatentPool, encode_all, keep_encoding
 from vitruvian.wardrobe.previews import preview_sheet
 from vitruvian.wardrobe.train_text import TEXT_START, tokenize
@@ -69,7 +69,8 @@ def train_diffusion(
             0 encodes everything first, in this process, and then repeats it, the same way every time.
         enough: latents to wait for before the first step.
         start: a prior of the same shape whose UNet and ControlNets are the first weights, not random ones;
-            its ControlNets stay as they are, which makes a step a third faster.
+            its ControlNets stay as they are, which makes a step a third faster, and clean pictures come as
+            often as noisy ones.
 
     Raises:
         UserError: missing parts, or a `start` of another shape.
@@ -133,6 +134,7 @@ def _task(
         for net in controlnets.values():
             net.requires_grad_(False)
     _place(networks, place)
+    noisy = COLOURS_FIRST if start is None else DETAIL_NEXT
     earlier = {} if start is None else json.loads((start / "prior.json").read_text())
     held_out = LatentPool(out / "data-validation")
     held_out.refresh()
@@ -146,9 +148,8 @@ def _task(
         drop = torch.from_numpy(rng.random(len(rows)) < NO_TEXT_SHARE).to(place)
         mode = MODES[int(step_generator(seed, step).choice(len(MODES), p=MODE_SHARES))]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        value = diffusion_loss(
-            networks, kept, to_device(pool.batch(rows, rng), place), mode, drop, no_text, generator
-        )
+        chosen = to_device(pool.batch(rows, rng), place)
+        value = diffusion_loss(networks, kept, chosen, mode, drop, no_text, generator, noisy)
         return value, {"-".join(mode) or "none": value.item()}
 
     def export(averages: Mapping[str, MovingAverage], progress: Progress) -> None:

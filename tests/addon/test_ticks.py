@@ -1,4 +1,4 @@
-"""Five textures of 4096 px through the add-on; `pytest -s tests/addon/test_ticks.py` prints how long ticks were."""
+"""Five textures of 4096 px through the add-on; `pytest -s tests/addon/test_ticks.py` prints the ticks."""
 
 from __future__ import annotations
 

@@ -7,10 +7,10 @@ import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from real_blender import Blender
 
 NEEDED = ("xvfb-run", "xdotool", "import")
 
@@ -21,21 +21,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if Path(__file__).parent in item.path.parents:
                 item.add_marker(skip)
-
-
-@dataclass(frozen=True)
-class Blender:
-    """A Blender with a window."""
-
-    command: tuple[str, ...]
-    version: tuple[int, int]
-    python: tuple[int, int]
-    """Its Python's version, which decides on the wheels."""
-
-    @property
-    def shares_our_files(self) -> bool:
-        """Whether it sees the same folders as this test, so that it can start our `vitruvian`."""
-        return not self.command[0].endswith("-trixie.blender")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import zipfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -19,8 +18,7 @@ from typing import Any
 
 import build_addon
 import pytest
-
-from conftest import Blender
+from real_blender import Blender, install, run
 
 HERE = Path(__file__).parent
 SCREEN = (1600, 1000)
@@ -31,49 +29,6 @@ VITRUVIAN = build_addon.ROOT / ".venv" / "bin" / "vitruvian"
 PRESET = os.environ.get("VITRUVIAN_WINDOW_PRESET", "DRAFT")
 VIEWS = json.loads(os.environ.get("VITRUVIAN_WINDOW_VIEWS", "[4, 2]"))
 """Kept small; a picture for the documentation is made with more."""
-
-
-def install(blender: Blender, source: Path, resources: Path) -> str:
-    """Installs the extension's zip as the Blender's version wants it; returns the add-on's module."""
-    if blender.version >= (4, 2):
-        command = [
-            *blender.command,
-            "--command",
-            "extension",
-            "install-file",
-            "-r",
-            "user_default",
-            "--enable",
-        ]
-        done = run([*command, str(source)], resources)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return "bl_ext.user_default.vitruvian"
-    # 3.4 knows no extensions: the folder goes to the add-ons, the wheels for its Python to their modules.
-    addons = resources / "scripts" / "addons"
-    with zipfile.ZipFile(source) as archive:
-        archive.extractall(addons)
-    for wheel in (addons / "vitruvian" / "wheels").glob("*.whl"):
-        if fits(wheel.name, blender):
-            with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(addons / "modules")
-    return "vitruvian"
-
-
-def fits(wheel: str, blender: Blender) -> bool:
-    """Whether a wheel is for a Blender on Linux with this Python."""
-    if wheel.endswith("-none-any.whl"):
-        return True
-    return (
-        build_addon.Wheel(wheel, "").runs_on("linux-x64")
-        and f"-cp{blender.python[0]}{blender.python[1]}-" in wheel
-    )
-
-
-def run(command: list[str], resources: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """A Blender that keeps its settings in `resources` and sees no Python packages but its own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    environment |= {"BLENDER_USER_RESOURCES": str(resources), "LIBGL_ALWAYS_SOFTWARE": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
 @contextmanager

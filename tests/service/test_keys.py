@@ -13,8 +13,15 @@ from serving import Artist, Served, served
 from vitruvian.cli import run
 from vitruvian.core.errors import UserError
 from vitruvian.service.config import ServeConfig, is_loopback
-from vitruvian.service.curve import AllowList, Gatekeeper, make_key_file, read_key_file, secure, self_test
-from vitruvian.service.gateway import check_exposure
+from vitruvian.service.curve import (
+    AllowList,
+    Gatekeeper,
+    check_exposure,
+    make_key_file,
+    read_key_file,
+    secure,
+    self_test,
+)
 from vitruvian_protocol import events as e
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.client import ClientKeys, make_keypair

@@ -44,14 +44,16 @@ def serve(
 ) -> None:
     """Paint for Blender and `vitruvian submit`: a queue on disk that survives crashes, one worker per device.
 
-    Stops at Ctrl-C; what was at work is queued again and goes on with the next start.
+    What dies is started again. Stops at Ctrl-C; what was at work goes on with the next start.
     """
     import logging
     import signal
 
     from vitruvian.service.config import ServeConfig
-    from vitruvian.service.executor import LocalExecutor, local_workers
-    from vitruvian.service.gateway import Gateway
+    from vitruvian.service.curve import check_exposure
+    from vitruvian.service.executor import local_workers
+    from vitruvian.service.process import settings_line
+    from vitruvian.service.supervisor import Supervisor
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     priors = parse_priors(prior or ["mini"])
@@ -64,13 +66,12 @@ def serve(
         keep_days=keep_days,
         min_free=round(min_free_gb * 2**30),
     )
-    workers = local_workers(device or ["auto"], priors)
-    gateway = Gateway(config, lambda: LocalExecutor(workers, config.logs))
+    check_exposure(config)
+    supervisor = Supervisor(settings_line(config, local_workers(device or ["auto"], priors)))
     for name in ("SIGINT", "SIGTERM"):
-        signal.signal(getattr(signal, name), lambda *_: gateway.stop())
-    print(f"listening on {gateway.address}", flush=True)
+        signal.signal(getattr(signal, name), lambda *_: supervisor.stop())
     print(f"state {config.state}, process {os.getpid()}", file=sys.stderr, flush=True)
-    gateway.run()
+    raise typer.Exit(supervisor.run())
 
 
 def parse_priors(given: list[str]) -> dict[str, str]:

@@ -6,8 +6,6 @@ Gateway and workers are processes of their own, as in earnest; the clients run i
 from __future__ import annotations
 
 import hashlib
-import json
-import signal
 import socket
 import statistics
 import subprocess
@@ -18,15 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vitruvian.core.errors import UserError
 from vitruvian.service.config import ServeConfig
 from vitruvian.service.curve import ALLOWED_FILE, SERVER_FILE, AllowList, make_key_file
-from vitruvian.service.executor import LocalExecutor, local_workers
-from vitruvian.service.gateway import Gateway
+from vitruvian.service.executor import local_workers
+from vitruvian.service.process import COMMAND, settings_line
 from vitruvian_protocol import events as e
 from vitruvian_protocol.client import Client, ClientKeys, make_keypair
 from vitruvian_protocol.scene import MeshArrays, Scene, Settings
@@ -68,7 +65,7 @@ def bench_queue() -> list[Figure]:
 
     A client asks for its next job once the last one was accepted.
     """
-    with _service({"workers": WORKERS}) as service:
+    with _service(workers=WORKERS) as service:
         clients = [_Customer(service.client(), JOBS_EACH) for _ in range(CLIENTS)]
         deadline = time.monotonic() + _GIVE_UP_SECONDS
         while not all(c.finished for c in clients) and time.monotonic() < deadline:
@@ -102,7 +99,7 @@ def bench_overhead(prompt: str, steps: int = 20) -> list[Figure]:
 
     job = GenerateJob(prompt, steps=steps)
     prior = load_prior(job.prior, choose_device("auto"))
-    with _service({"real": True}) as service, tempfile.TemporaryDirectory() as out:
+    with _service(real=True) as service, tempfile.TemporaryDirectory() as out:
         client = service.client()
         _until_idle(client)
         shown: list[float] = []
@@ -140,7 +137,7 @@ def bench_overhead(prompt: str, steps: int = 20) -> list[Figure]:
 
 @dataclass
 class _Service:
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     address: str
     keys: ClientKeys | None
 
@@ -157,40 +154,36 @@ class _Service:
 
 
 @contextmanager
-def _service(options: dict[str, Any]) -> Iterator[_Service]:
-    """A gateway in a process of its own, in a folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="vitruvian-bench-") as folder:
-        keys = None
-        if options.get("encrypted"):
+def _service(workers: int = 1, encrypted: bool = False, real: bool = False) -> Iterator[_Service]:
+    """A gateway in a process of its own, in a folder that is gone afterwards.
+
+    Args:
+        real: one worker that paints, in place of `workers` that do not.
+    """
+    with tempfile.TemporaryDirectory(prefix="vitruvian-bench-") as name:
+        folder, keys = Path(name), None
+        if encrypted:
             public, secret = make_keypair()
-            keys = ClientKeys(public, secret, make_key_file(Path(folder) / SERVER_FILE))
-            AllowList(Path(folder) / ALLOWED_FILE).allow(public, "bench")
+            keys = ClientKeys(public, secret, make_key_file(folder / SERVER_FILE))
+            AllowList(folder / ALLOWED_FILE).allow(public, "bench")
         with socket.create_server(("127.0.0.1", 0)) as probe:
             address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-        command = [sys.executable, "-m", "vitruvian.service.bench", folder, address, json.dumps(options)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        config = ServeConfig(folder / "state", address, folder if encrypted else None, min_free=0)
+        idle = [sys.executable, "-m", "vitruvian.service.bench_worker"]
+        lines = {f"none{n}": idle for n in range(workers)}
+        if real:
+            lines = local_workers(["auto"], dict(config.priors))
+        process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            if not (process.stdout and process.stdout.readline()):
+            process.stdin.write(settings_line(config, lines))
+            if not process.stdout.readline():
                 raise UserError("bench", address, "no gateway came up", "See the message above")
             yield _Service(process, address, keys)
         finally:
-            process.terminate()
+            process.stdin.close()
             process.wait()
-
-
-def main() -> None:
-    """The gateway's process: FOLDER ADDRESS OPTIONS."""
-    folder, address, options = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
-    keys = folder if options.get("encrypted") else None
-    config = ServeConfig(folder / "state", address, keys, min_free=0)
-    command = [sys.executable, "-m", "vitruvian.service.bench_worker"]
-    workers = {f"none{n}": command for n in range(options.get("workers", 1))}
-    if options.get("real"):
-        workers = local_workers(["auto"], dict(config.priors))
-    gateway = Gateway(config, lambda: LocalExecutor(workers, config.logs))
-    signal.signal(signal.SIGTERM, lambda *_: gateway.stop())
-    print("ready", flush=True)
-    gateway.run()
 
 
 # ---- clients
@@ -224,7 +217,7 @@ class _Customer:
 
 def _transfer_rate(megabytes: int, files: int, encrypted: bool) -> tuple[float, float | None]:
     """MB/s, and by how many MiB the gateway grew."""
-    with _service({"encrypted": encrypted}) as service, tempfile.TemporaryDirectory() as out:
+    with _service(encrypted=encrypted) as service, tempfile.TemporaryDirectory() as out:
         client = service.client()
         prompt = f"seconds=0 size={megabytes * 1_000_000} files={files}"
         job = client.submit(_small_scene(), Settings(prompt))
@@ -288,7 +281,3 @@ def _small_scene() -> Scene:
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 0, 1], [0.3, 1, 0.3]], np.float32)
     faces = np.array([[0, 1, 2], [0, 3, 1], [1, 3, 2], [0, 2, 3]], np.int32)
     return Scene(MeshArrays("tetrahedron", vertices, faces))
-
-
-if __name__ == "__main__":
-    main()

@@ -41,6 +41,9 @@ class ServeConfig:
     letting Python run (unwrapping a large mesh) is silent, too; one that dies is noticed at once."""
     cancel_seconds: float = 10.0
     """A worker that goes on for so long after a cancel is killed."""
+    memory_limit: int = GIB
+    """Bytes that the gateway may hold; with more it begins anew. 0: any number. What it hands out and takes
+    in has bounds of its own far below this; what a hostile client makes the socket keep has none."""
 
     @property
     def database(self) -> Path:

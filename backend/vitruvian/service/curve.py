@@ -17,6 +17,7 @@ import zmq
 from zmq.utils import z85
 
 from vitruvian.core.errors import UserError
+from vitruvian.service.config import ServeConfig, check_address, is_loopback
 
 ZAP_DOMAIN = b"vitruvian"
 SERVER_FILE, ALLOWED_FILE = "server.json", "allowed.txt"
@@ -80,7 +81,11 @@ class AllowList:
             return self._names
         stamp = (stat.st_mtime_ns, stat.st_size)
         if stamp != self._stamp:
-            lines = (line.split() for line in self._path.read_text(encoding="utf-8").splitlines())
+            try:
+                text = self._path.read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                return {}
+            lines = (line.split() for line in text.splitlines())
             self._names = {parts[0]: parts[1] for parts in lines if len(parts) == 2 and _is_key(parts[0])}
             self._stamp = stamp
         return self._names
@@ -197,3 +202,24 @@ def check_key(field: str, key: str) -> None:
 
 def _is_key(text: str) -> bool:
     return _KEY.fullmatch(text) is not None
+
+
+def check_exposure(config: ServeConfig) -> None:
+    """Refuse to listen where other machines can reach without keys and somebody on the list.
+
+    Raises:
+        UserError: with the commands that make keys.
+    """
+    host, _ = check_address(config.listen)
+    if config.keys is None:
+        if is_loopback(host):
+            return
+        remedy = (
+            "Make keys with `vitruvian keys server --keys FOLDER`, let clients in with "
+            "`vitruvian keys allow`, then give --keys FOLDER"
+        )
+        raise UserError("address", config.listen, "can be reached by others, and there are no keys", remedy)
+    read_key_file(config.keys / SERVER_FILE)
+    if not is_loopback(host) and not AllowList(config.keys / ALLOWED_FILE).names():
+        remedy = "Let somebody in first: `vitruvian keys allow KEY NAME`"
+        raise UserError("keys", str(config.keys), "nobody is on the list of clients", remedy)

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import zmq
 
 from vitruvian.core.errors import UserError
 from vitruvian.service import housekeeping
 from vitruvian.service.background import Background
-from vitruvian.service.config import ServeConfig, check_address, is_loopback
+from vitruvian.service.config import ServeConfig
 from vitruvian.service.curve import (
     ALLOWED_FILE,
     SERVER_FILE,
     AllowList,
     Gatekeeper,
+    check_exposure,
     read_key_file,
     secure,
     self_test,
@@ -45,7 +48,7 @@ _MESSAGES_AT_ONCE = 256
 """Read in one turn before anything is sent."""
 _TURN_SECONDS = 0.02
 """Queue and devices are looked at this often at most while messages pour in."""
-_CLEAN_SECONDS, _BACKUP_SECONDS = 600.0, 3_600.0
+_CLEAN_SECONDS, _BACKUP_SECONDS, _MEMORY_SECONDS = 600.0, 3_600.0, 1.0
 _QUIET_MS, _ACTIVE_MS, _BLOCKED_MS = 200, 50, 2
 
 
@@ -71,13 +74,15 @@ class Gateway:
             folder.mkdir(parents=True, exist_ok=True)
         self._config, self._clock = config, clock
         self._stopping = False
+        self.worn_out = False
+        """Whether it has stopped because it held too much memory: then it is to be started again."""
         self._stack = contextlib.ExitStack()
         try:
             self._open(config, executor)
         except BaseException:
             self._stack.close()
             raise
-        self._turn_at = self._clean_at = self._backup_at = clock()
+        self._turn_at = self._clean_at = self._backup_at = self._memory_at = clock()
 
     def _open(self, config: ServeConfig, executor: Callable[[], LocalExecutor]) -> None:
         self._stack.enter_context(FolderLock(config.state))
@@ -176,6 +181,16 @@ class Gateway:
         if now - self._backup_at > _BACKUP_SECONDS:
             self._backup_at = now
             self._store.backup(self._config.state / "jobs.backup.sqlite")
+        if now - self._memory_at > _MEMORY_SECONDS:
+            self._memory_at = now
+            self._check_memory()
+
+    def _check_memory(self) -> None:
+        """Stop, with all jobs kept, rather than be killed by the system, or have others killed."""
+        held, limit = private_bytes(), self._config.memory_limit
+        if limit and held > limit:
+            log.error("holding %d MiB, more than the limit of %d", held >> 20, limit >> 20)
+            self.worn_out = self._stopping = True
 
     def _wake_all(self) -> None:
         """Workers load their model before there is a job."""
@@ -187,8 +202,10 @@ class Gateway:
         self._stack.callback(router.close)
         router.linger = 0
         router.router_mandatory = True
-        router.sndhwm, router.rcvhwm = limits.SNDHWM, limits.RCVHWM
-        router.maxmsgsize = limits.FRAME_BYTES
+        # What one client may have waiting here is a window of an upload, and no frame of a client is larger
+        # than a chunk and what encryption adds to it.
+        router.sndhwm, router.rcvhwm = limits.SNDHWM, limits.WINDOW_BYTES // limits.CHUNK_BYTES
+        router.maxmsgsize = 2 * limits.CHUNK_BYTES
         router.handshake_ivl = limits.HANDSHAKE_MS
         router.heartbeat_ivl, router.heartbeat_timeout = 5_000, 15_000
         router.ipv6 = "[" in self._config.listen
@@ -208,22 +225,11 @@ class Gateway:
         return router
 
 
-def check_exposure(config: ServeConfig) -> None:
-    """Refuse to listen where other machines can reach without keys and somebody on the list.
-
-    Raises:
-        UserError: with the commands that make keys.
-    """
-    host, _ = check_address(config.listen)
-    if config.keys is None:
-        if is_loopback(host):
-            return
-        remedy = (
-            "Make keys with `vitruvian keys server --keys FOLDER`, let clients in with "
-            "`vitruvian keys allow`, then give --keys FOLDER"
-        )
-        raise UserError("address", config.listen, "can be reached by others, and there are no keys", remedy)
-    read_key_file(config.keys / SERVER_FILE)
-    if not is_loopback(host) and not AllowList(config.keys / ALLOWED_FILE).names():
-        remedy = "Let somebody in first: `vitruvian keys allow KEY NAME`"
-        raise UserError("keys", str(config.keys), "nobody is on the list of clients", remedy)
+def private_bytes() -> int:
+    """Memory of this process with no file behind it; 0 where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from serving import Artist, free_port, small_scene
 
 from vitruvian.body.anny_body import anny_body
-from vitruvian.service.convert import body_from, cameras_from, scene_of
+from vitruvian.service.convert import body_from, cameras_from, doubts_about, scene_of
 from vitruvian_protocol import events as e
 from vitruvian_protocol.codec import pack_scene, unpack_scene
 from vitruvian_protocol.scene import MeshArrays, Scene
@@ -149,6 +150,16 @@ def test_new_uvs_come_in_the_order_that_was_sent() -> None:
     assert b is not None
     assert np.array_equal(a, b[:, ::-1])
     assert new_corner_uvs(scene_with(a, sent).mesh, body_from(scene_with(a, sent).mesh).mesh) is None
+
+
+def test_what_may_spoil_a_result_is_told() -> None:
+    body = anny_body()
+    assert doubts_about(scene_of(body, None)) == []
+    mesh = scene_of(body, None).mesh
+    again = replace(mesh, faces=np.concatenate([mesh.faces, mesh.faces[:3]]), corner_uvs=None)
+    told = doubts_about(Scene(again))
+    assert any("twice" in sentence for sentence in told)
+    assert not any("UV" in sentence for sentence in told)
 
 
 def scene_with(uvs: np.ndarray, mesh: MeshArrays) -> Scene:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -139,26 +141,7 @@ def generate(
 
     The folder gets human.glb (opens in Blender), albedo.png, the painted views, a turntable and report.json.
     """
-    job = GenerateJob(
-        prompt=prompt,
-        out=out,
-        mesh=mesh,
-        body=parse_body(body) if body.strip() else {},
-        pose=pose,
-        cameras=cameras,
-        extra_views=extra_views,
-        prior=prior,
-        negative=negative,
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        size=size,
-        texture_size=texture_size,
-        method=method,
-        device=device,
-        reference=reference,
-    )
-    check_job(job)
+    job = job_from(locals())
 
     from vitruvian.cli.progress import progress_report
 
@@ -169,3 +152,16 @@ def generate(
     for note in avatar.report["notes"]:
         print(f"note: {note}", file=sys.stderr)
     print(os.path.join(out, "human.glb"))
+
+
+def job_from(options: Mapping[str, Any]) -> GenerateJob:
+    """The job that the options of `generate` or `submit` ask for; what else is among them is left out.
+
+    Raises:
+        UserError: an option that can be seen to be wrong.
+    """
+    chosen = {field.name: options[field.name] for field in fields(GenerateJob) if field.name in options}
+    chosen["body"] = parse_body(chosen["body"]) if chosen["body"].strip() else {}
+    job = GenerateJob(**chosen)
+    check_job(job)
+    return job

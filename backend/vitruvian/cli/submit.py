@@ -13,7 +13,7 @@ import typer
 from vitruvian.cli import generate as g
 from vitruvian.cli.connection import HERE, Keys, Server, connected, told
 from vitruvian.core.errors import Cancelled, UserError
-from vitruvian.job import GenerateJob, check_job, parse_body
+from vitruvian.job import GenerateJob
 
 if TYPE_CHECKING:
     from vitruvian.core.report import Report
@@ -63,25 +63,7 @@ def submit(
 
     The folder is the same that `generate` makes. Ctrl-C cancels the job.
     """
-    job = GenerateJob(
-        prompt=prompt,
-        out=out,
-        mesh=mesh,
-        body=parse_body(body) if body.strip() else {},
-        pose=pose,
-        cameras=cameras,
-        extra_views=extra_views,
-        prior=prior,
-        negative=negative,
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        size=size,
-        texture_size=texture_size,
-        method=method,
-        reference=reference,
-    )
-    check_job(job)
+    job = g.job_from(locals())
 
     from vitruvian.cli.progress import progress_report
 

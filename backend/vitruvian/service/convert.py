@@ -17,6 +17,7 @@ from vitruvian.body.skeleton import keypoints_of
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.mesh import Mesh, Rig, check_mesh
 from vitruvian.job import GenerateJob
+from vitruvian_protocol.doubts import warnings_of
 from vitruvian_protocol.scene import CameraArrays, MeshArrays, RigArrays, Scene, Settings
 
 
@@ -88,6 +89,12 @@ def scene_of(body: Body, rig: CameraRig | None, prompts: tuple[str, ...] = ()) -
         None if mesh.rig is None else _rig_arrays(mesh.rig),
     )
     return Scene(arrays, None if rig is None else _camera_arrays(rig, prompts))
+
+
+def doubts_about(scene: Scene) -> list[str]:
+    """What may spoil the result though the scene can be worked on, but for UVs: `body_from` mends those and
+    tells so."""
+    return [d.sentence for d in warnings_of(scene) if d.serious and not d.code.startswith("UV_")]
 
 
 def merged_uvs(corner_uvs: NDArray[np.float32]) -> tuple[Float[Tensor, "T 2"], Tensor]:

@@ -24,7 +24,7 @@ from vitruvian.export.pictures import to_image
 from vitruvian.generation import choose_device, paint
 from vitruvian.job import check_job
 from vitruvian.render.rigs import default_rig
-from vitruvian.service.convert import body_from, cameras_from, job_from, new_corner_uvs
+from vitruvian.service.convert import body_from, cameras_from, doubts_about, job_from, new_corner_uvs
 from vitruvian.service.pipes import Order
 from vitruvian.service.uploads import read_scene
 from vitruvian.service.worker import JobProgress
@@ -78,7 +78,7 @@ class Painter:
         report("body and cameras", 0, 1)
         scene = read_scene(Path(order.scene))
         body, rig, prompts = self._inputs(scene)
-        for note in body.uv_report:
+        for note in (*body.uv_report, *doubts_about(scene)):
             progress.warn(note)
         report("image model", 0, 1)
         prior = self._prior(settings.prior)

@@ -124,6 +124,7 @@ class Downloads:
         self._link, self._emit, self._clock = link, emit, clock
         self._queue: list[Download] = []
         self._moved = clock()
+        self._paused_until = clock()
 
     def add(self, job: str, name: str, target: Path) -> None:
         """A file that is being fetched already is not fetched twice."""
@@ -157,7 +158,7 @@ class Downloads:
         except OSError as error:
             self._fail(head, _local_error(error, head))
             return True
-        if head.transfer or not self._link.clear:
+        if head.transfer or not self._link.clear or self._clock() < self._paused_until:
             return False
         request = ArtifactGet(job=head.job, name=head.name, offset=head.hashed)
         head.transfer, head.size, head.ungranted = request.mid, -1, 0
@@ -179,6 +180,9 @@ class Downloads:
                     self._chunk(head, message)
                 case Error() if message.error.code == "BAD_FIELD" and head.hashed:
                     self._again(head, "it is longer than the server's")
+                case Error() if message.error.code == "RATE":
+                    head.transfer = ""
+                    self._paused_until = self._clock() + limits.PAUSE_SECONDS
                 case Error():
                     self._fail(head, message.error)
                 case _:

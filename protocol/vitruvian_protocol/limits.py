@@ -58,6 +58,8 @@ SESSIONS = 64
 SESSIONS_PER_KEY = 4
 MESSAGES_PER_SECOND = 50
 """Sustained rate of a client's messages, chunks and credit not counted."""
+PAUSE_SECONDS = 1.0
+"""How long a client waits that was refused with RATE, before it asks for the same again by itself."""
 JOB_SECONDS = 3_600
 ATTEMPTS = 3
 

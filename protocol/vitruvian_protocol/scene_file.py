@@ -105,18 +105,18 @@ def buffers_to_scene(plain: Mapping[str, Any], arrays: Sequence[NDArray[Any]]) -
     except ProtocolError as error:
         raise ProtocolError("BAD_SCENE", error.path, error.problem, error.got, error.limit) from None
     named = dict(zip(plain["arrays"], arrays, strict=True))
+    rig, seen = header.mesh.rig, header.cameras
+    missing = {part for part, there in (("rig", rig), ("cameras", seen)) if there is None}
     for name, array in named.items():
-        if name not in _DTYPES:
-            raise ProtocolError(_CODE, f"$.{name}", "is an array that no scene has")
+        if name not in _DTYPES or name.partition(".")[0] in missing:
+            raise ProtocolError(_CODE, f"$.{name}", "is an array that this scene does not have")
         if array.dtype != np.dtype(_DTYPES[name]):
             raise ProtocolError("BAD_SCENE:DTYPE", f"$.{name}", f"is not {_DTYPES[name]}", array.dtype)
-    rig = header.mesh.rig
     mesh = MeshArrays(
         header.mesh.name,
         **cast(dict[str, Any], _part(named, "mesh", _MESH, optional="corner_uvs")),
         rig=None if rig is None else RigArrays(rig.joint_names, **_part(named, "rig", _RIG)),
     )
-    seen = header.cameras
     if seen is None:
         return Scene(mesh)
     values: dict[str, Any] = {**vars(seen), **_part(named, "cameras", _CAMERAS)}

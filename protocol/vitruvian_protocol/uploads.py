@@ -27,8 +27,6 @@ from .messages import Rejected as RejectedMessage
 _TRIES = 3
 _AGAIN = ("BLOB_MISSING", "SPEC_HASH", "CORRUPT")
 """Refusals that sending all of it again mends."""
-_PAUSE_SECONDS = 1.0
-"""After RATE: a long row of jobs goes out as quickly as the server lets it."""
 
 
 @dataclass
@@ -141,7 +139,7 @@ class Uploads:
 
     def _refused(self, head: Submission, error: ErrorInfo) -> None:
         if error.code == "RATE":
-            self._paused_until = self._clock() + _PAUSE_SECONDS
+            self._paused_until = self._clock() + limits.PAUSE_SECONDS
         else:
             head.tries += 1
         if error.code == "RATE" or (error.code in _AGAIN and head.tries < _TRIES):

@@ -77,6 +77,11 @@ FILES: dict[str, tuple[bytes, str]] = {
     "57 array is missing": (buffer_with(name="mesh.corner"), "$.mesh.corner"),
     "57 array twice": (buffer_with(name="mesh.faces"), "$.bufs[1].name"),
     "57 no vertices": (file_with(lambda plain: plain["bufs"].pop(0)), "$.bufs[0].crc32"),
+    "57 cameras that nobody named": (file_with(lambda plain: plain.pop("cameras")), "$.cameras.T_world_cam"),
+    "57 a rig that nobody named": (
+        file_with(lambda plain: plain["mesh"].pop("rig")),
+        "$.rig.joint_parents",
+    ),
     "58 seventeen": (file_with(lambda plain: plain["bufs"].extend(plain["bufs"][:5])), "$.bufs"),
     "no mesh": (file_with(lambda plain: plain.pop("mesh")), "$.mesh"),
     "name is a number": (file_with(lambda plain: plain["mesh"].update(name=7)), "$.mesh.name"),

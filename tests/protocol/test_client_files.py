@@ -158,6 +158,18 @@ def test_files_come_one_after_the_other(desk: Desk, tmp_path: Path) -> None:
     assert not desk.wire.taken(m.ArtifactGet)
 
 
+def test_many_files_come_as_quickly_as_the_server_lets_them(desk: Desk, tmp_path: Path) -> None:
+    desk.client.fetch(JOB, NAME, tmp_path / NAME)
+    for _ in range(5):
+        desk.poll()
+        assert desk.answer(desk.error(desk.wire.one(m.ArtifactGet).mid, "RATE")) == []
+        assert not desk.wire.taken(m.ArtifactGet)
+        desk.answer(m.Pong())
+        desk.poll(seconds=1.1)
+    get = begin(desk)
+    assert desk.answer(*chunks(get, DATA, 0, len(DATA)))[0] == events.Fetched(JOB, NAME, tmp_path / NAME)
+
+
 def test_a_file_that_is_gone_does_not_hold_up_the_next(desk: Desk, tmp_path: Path) -> None:
     desk.client.fetch(JOB, "gone.png", tmp_path / "gone.png")
     desk.client.fetch(JOB, NAME, tmp_path / NAME)

@@ -13,7 +13,7 @@ from torch import Tensor
 from vitruvian.core.errors import UserError
 from vitruvian.core.images import Texture, ViewSet
 from vitruvian.core.mesh import Mesh
-from vitruvian.render.gbuffer import render_texture, sample_texture
+from vitruvian.render.texturing import render_texture, sample_texture
 from vitruvian.texture import fuse as fuse_module
 from vitruvian.texture.fill import fill_holes, pad_islands
 from vitruvian.texture.fuse import fuse

@@ -11,8 +11,8 @@ from torch import Tensor
 from vitruvian.body.anny_body import anny_body
 from vitruvian.core.images import Avatar, Texture, ViewSet
 from vitruvian.evaluate.consistency import seen_coverage
-from vitruvian.render.gbuffer import render_texture
 from vitruvian.render.rigs import default_rig
+from vitruvian.render.texturing import render_texture
 from vitruvian.texture.fuse import fuse
 from vitruvian.texture.texels import texel_map
 

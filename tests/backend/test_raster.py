@@ -16,10 +16,11 @@ from vitruvian.core.camera import pixel_rays, project
 from vitruvian.core.errors import UserError
 from vitruvian.core.images import GBuffer
 from vitruvian.render import raster_kaolin
-from vitruvian.render.gbuffer import check_visible, interpolate, render_texture, sample_texture
+from vitruvian.render.gbuffer import check_visible, interpolate
 from vitruvian.render.raster import rasterize
 from vitruvian.render.raster_embree import box_rays, projected_boxes
 from vitruvian.render.rig_json import parse_rig
+from vitruvian.render.texturing import render_texture, sample_texture
 
 
 def test_sphere_silhouette_and_depth_are_analytic() -> None:
@@ -119,6 +120,25 @@ def test_a_textured_square_seen_face_on_is_its_texture() -> None:
     )
     picture = render_texture(square(), rasterize(square(), rig), albedo)
     assert torch.allclose(picture[0], albedo, atol=1e-4)
+
+
+def test_a_texture_too_fine_for_the_picture_is_averaged_as_many_rays_would() -> None:
+    # Blotches of two texels; from 0.3 m to 3 m a pixel covers less than one texel up to four of them.
+    noise = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
+    albedo = noise.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    mesh = square()
+    for distance in (0.3, 1.0, 2.0, 3.0):
+        camera = {"position": [0.9, -distance, 0.2], "look_at": [0.5, 0, 0.5], "fov": 50}
+        rig = parse_rig({"cameras": [camera]}, 48)
+        gbuffer = rasterize(mesh, rig)
+        fine = rasterize(mesh, rig.resized(48 * 12, 48 * 12))
+        slow = torch.nn.functional.avg_pool2d(render_texture(mesh, fine, albedo), 12)
+        inside = -torch.nn.functional.max_pool2d(-gbuffer.mask.float(), 3, 1, 1) > 0
+        error = (render_texture(mesh, gbuffer, albedo) - slow).square().mean(1)[inside].mean()
+        uv = interpolate(gbuffer, mesh.uv_faces, mesh.uvs)
+        at_a_point = (sample_texture(albedo, uv) - slow).square().mean(1)[inside].mean()
+        assert error < 0.25 * at_a_point, distance
+        assert error < 0.06**2, distance
 
 
 def test_texture_corners_and_background() -> None:

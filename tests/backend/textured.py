@@ -11,9 +11,9 @@ from torch import Tensor
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.images import GBuffer
 from vitruvian.core.mesh import Mesh
-from vitruvian.render.gbuffer import render_texture
 from vitruvian.render.raster import rasterize
 from vitruvian.render.rig_json import parse_rig
+from vitruvian.render.texturing import render_texture
 from vitruvian.texture.fill import pad_islands
 from vitruvian.texture.texels import TexelMap
 

@@ -14,8 +14,8 @@ from vitruvian.core.images import Avatar
 from vitruvian.core.mesh import Mesh
 from vitruvian.evaluate.metrics import erode, laplacian_energy, patches, psnr, sliced_wasserstein
 from vitruvian.evaluate.people import Person
-from vitruvian.render.gbuffer import render_texture
 from vitruvian.render.raster_embree import build_scene
+from vitruvian.render.texturing import render_texture
 from vitruvian.texture.overlap import find_overlap, overlap_psnr
 from vitruvian.texture.texels import texel_map
 

@@ -19,7 +19,7 @@ from vitruvian.evaluate.consistency import ViewFigures, measure_views, truth_flo
 from vitruvian.evaluate.people import Person, held_out_people
 from vitruvian.methods.inputs import Inputs
 from vitruvian.methods.mvhuman import MVHumanSettings, run
-from vitruvian.render.gbuffer import render_texture
+from vitruvian.render.texturing import render_texture
 
 SEED = 7
 QUICK_RING, FULL_RING = 4, 8

@@ -14,9 +14,10 @@ from torch import Tensor
 from vitruvian.core.images import Texture, ViewSet
 from vitruvian.core.mesh import Mesh
 from vitruvian.core.report import Report, silent
-from vitruvian.render.gbuffer import interpolate, render_texture
+from vitruvian.render.gbuffer import interpolate
 from vitruvian.render.raster import rasterize
 from vitruvian.render.rigs import turntable_rig
+from vitruvian.render.texturing import render_texture
 
 BACKDROP = 0.93
 """Grey behind a turntable; white clothes still stand out against it."""

@@ -12,7 +12,7 @@ from vitruvian.core.camera import CameraRig
 from vitruvian.core.images import GBuffer, Texture, ViewSet
 from vitruvian.core.mesh import Mesh
 from vitruvian.core.report import Report, silent
-from vitruvian.render.gbuffer import render_texture
+from vitruvian.render.texturing import render_texture
 from vitruvian.texture.blend import Gather, Shares
 from vitruvian.texture.fill import fill_holes, pad_islands, smooth_seams
 from vitruvian.texture.project import find_sightings

@@ -13,6 +13,7 @@ from serving import PATIENCE
 
 from vitruvian_protocol import limits
 from vitruvian_protocol import messages as m
+from vitruvian_protocol.client import ClientKeys
 from vitruvian_protocol.codec import decode, encode, spec_sha256
 from vitruvian_protocol.scene import Settings
 
@@ -20,11 +21,17 @@ from vitruvian_protocol.scene import Settings
 class Raw:
     """A DEALER that has said hello, and sends what it is told to."""
 
-    def __init__(self, address: str, caps: tuple[str, ...] = ()) -> None:
+    def __init__(self, address: str, caps: tuple[str, ...] = (), keys: ClientKeys | None = None) -> None:
         self.caps = caps
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.linger = 0
+        if keys is not None:
+            self.socket.curve_publickey, self.socket.curve_secretkey = (
+                keys.public.encode(),
+                keys.secret.encode(),
+            )
+            self.socket.curve_serverkey = keys.server.encode()
         self.socket.connect(address)
         self.heard: deque[m.Message] = deque(maxlen=1000)
         """What came while an answer was awaited."""

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 from fake_worker import CRASH_POINTS
+from raw import Raw
 from serving import Artist, Served, check_history, served, small_scene
 
 from vitruvian_protocol import events as e
+from vitruvian_protocol import messages as m
+from vitruvian_protocol.codec import pack_scene
 from vitruvian_protocol.messages import new_id
+from vitruvian_protocol.scene import Settings
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +154,18 @@ def test_a_new_session_hears_what_was_missed(artist: Artist, gateway: Served) ->
         later.client.attach(job, after_seq=2)
         later.end(job)
         assert [x.seq for x in later.durable(job)] == [3, 4]
+
+
+def test_going_away_cancels_nothing_unless_it_was_asked_for(artist: Artist, gateway: Served) -> None:
+    blob = pack_scene(small_scene())
+    prompts = {"keep": "stays steps=30 seconds=0.05", "cancel": "goes steps=1000 seconds=0.05"}
+    with Raw(gateway.address) as raw:
+        accepted = {end: raw.submit(blob, Settings(p), on_disconnect=end) for end, p in prompts.items()}
+    jobs = {end: answer.job for end, answer in accepted.items() if isinstance(answer, m.Accepted)}
+    for job in jobs.values():
+        artist.client.attach(job)
+    assert isinstance(artist.end(jobs["keep"]), e.Done)
+    assert isinstance(artist.end(jobs["cancel"]), e.Cancelled)
 
 
 def test_status_and_memory(artist: Artist) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zmq
-from serving import Artist, Served, served
+from raw import Raw, request_for
+from serving import Artist, Served, served, small_scene
 
 from vitruvian.cli import run
 from vitruvian.core.errors import UserError
@@ -25,7 +28,9 @@ from vitruvian.service.curve import (
 from vitruvian_protocol import events as e
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.client import ClientKeys, make_keypair
-from vitruvian_protocol.codec import encode
+from vitruvian_protocol.codec import encode, pack_scene
+from vitruvian_protocol.limits import CHUNK_BYTES
+from vitruvian_protocol.scene import Scene, Settings
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,34 @@ def test_a_client_on_the_list_gets_its_results(gateway: Served, folder: Path, tm
         job = artist.submit("files=1 size=500000")
         (info,) = artist.end(job).artifacts
         assert artist.fetch(job, info.name, tmp_path / "noise").stat().st_size == info.size
+
+
+def test_a_large_scene_goes_through_encrypted(gateway: Served, folder: Path) -> None:
+    """Encryption makes a full chunk a little larger: no limit on frames may be in its way."""
+    mesh = small_scene().mesh
+    large = Scene(replace(mesh, faces=np.tile(mesh.faces, (20_000, 1))))
+    assert len(pack_scene(large)) > 3 * CHUNK_BYTES
+    with Artist(gateway.address, new_client(folder, "gina")) as artist:
+        assert isinstance(artist.end(artist.submit("a person", large)), e.Done)
+
+
+def test_60_another_users_scene_is_not_there(gateway: Served, folder: Path) -> None:
+    blob = pack_scene(small_scene(0.5))
+    with (
+        Raw(gateway.address, keys=new_client(folder, "hugo")) as owner,
+        Raw(gateway.address, keys=new_client(folder, "ines")) as other,
+    ):
+        sha = owner.put(blob)
+        answer = other.ask(request_for(blob, Settings("a person"), sha))
+        assert isinstance(answer, m.Rejected)
+        assert answer.error.code == "BLOB_MISSING"
+        offer = m.PutBegin(sha256=sha, size=len(blob))
+        ready = other.ask(offer)
+        assert isinstance(ready, m.PutReady)
+        assert ready.offset == 0
+        again = owner.ask(replace(offer, mid=m.new_id()))
+        assert isinstance(again, m.PutReady)
+        assert again.offset == len(blob)
 
 
 def test_a_strangers_key_is_refused(gateway: Served, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import shutil
 import socket
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
 from vitruvian.service.pipes import Order, read_message, write_message
+
+log = logging.getLogger(__name__)
 
 SlotState = Literal["asleep", "starting", "idle", "busy", "gone"]
 """`asleep`: no process, all memory given back. `gone`: it does not start; tried again after a while."""
@@ -143,10 +146,16 @@ class LocalExecutor:
         place = self._places[slot]
         if place.worker is not None or self._clock() < place.retry_at:
             return
-        with place.log.open("ab") as log:
-            process = subprocess.Popen(
-                place.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
-            )
+        try:
+            with place.log.open("ab") as output:
+                process = subprocess.Popen(
+                    place.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output
+                )
+        except OSError as error:
+            # No memory, no file handles: it may be better in a while, and jobs wait.
+            log.error("worker %s cannot be started: %s", slot, error)
+            self._put_off(place)
+            return
         place.worker = _Worker(process, self._clock())
         threading.Thread(target=self._listen, args=(place, place.worker), daemon=True).start()
 
@@ -198,6 +207,7 @@ class LocalExecutor:
         for process in running:
             process.wait()
         self.waker.close()
+        self._alarm.close()
 
     def _slot(self, name: str, place: _Place) -> Slot:
         worker = place.worker
@@ -226,11 +236,15 @@ class LocalExecutor:
         if place.worker is worker:
             place.worker = None
         if not worker.ready and not worker.asked_to_end:
-            first, longest = _RETRY_SECONDS
-            place.retry_at = self._clock() + min(first * 2**place.failures, longest)
-            place.failures += 1
+            self._put_off(place)
         why = f"exit code {code}" if code >= 0 else f"signal {-code}"
         return [WorkerReport(name, "lost", worker.job, worker.attempt, {"why": why})]
+
+    def _put_off(self, place: _Place) -> None:
+        """It did not start: wait before another try, longer each time."""
+        first, longest = _RETRY_SECONDS
+        place.retry_at = self._clock() + min(first * 2**place.failures, longest)
+        place.failures += 1
 
     def _check_start(self, name: str, place: _Place) -> None:
         worker = place.worker

@@ -12,7 +12,9 @@ from . import (
     operators_job,
     operators_scene,
     overlay,
-    panels,
+    panels_batch,
+    panels_jobs,
+    panels_setup,
     preferences,
     previews,
     properties,
@@ -34,8 +36,10 @@ _CLASSES = (
     *operators_scene.CLASSES,
     *operators_job.CLASSES,
     *operators_backend.CLASSES,
-    *panels.CLASSES,
-    *operators_batch.CLASSES,  # with the batch panel, which comes last
+    *operators_batch.CLASSES,
+    *panels_setup.CLASSES,  # panels show in the order in which they are registered
+    *panels_jobs.CLASSES,
+    *panels_batch.CLASSES,
 )
 
 

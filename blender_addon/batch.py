@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .files import write_atomically
 from .job_words import describe
-from .jobs import Job, write_atomically
+from .jobs import Job
 from .problems import Problem, Told
 from .session import Session
 

@@ -115,23 +115,32 @@ def give_numbers_back() -> None:
             item.vitruvian.uid = uid
 
 
+class Finder:
+    """Which bodies the open file has, looked up once for many jobs; good as long as nothing changes."""
+
+    def __init__(self) -> None:
+        self._file_id = file_id()
+        self._by_uid: dict[str, list[bpy.types.Object]] = {}
+        self._by_session: dict[int, bpy.types.Object] = {}
+        for item in bpy.data.objects:
+            if item.type == "MESH":
+                self._by_session[compat.session_uid(item)] = item
+                if item.vitruvian.uid:
+                    self._by_uid.setdefault(item.vitruvian.uid, []).append(item)
+
+    def find(self, job: Job) -> bpy.types.Object | None:
+        """The job's body; None when it was deleted or the job belongs to another file."""
+        twins = self._by_uid.get(job.target.object_uid, [])
+        if twins and job.target.file_id == self._file_id:
+            return next((item for item in twins if item.name == job.target.object_name), twins[0])
+        if job.session_uid and job.epoch == runtime.epoch:
+            return self._by_session.get(job.session_uid)
+        return None
+
+
 def find_body(job: Job) -> bpy.types.Object | None:
-    """The job's body in the open file; None when it was deleted or the job belongs to another file."""
-    twins = [item for item in bpy.data.objects if item.vitruvian.uid == job.target.object_uid]
-    twins = [item for item in twins if item.type == "MESH"]
-    if twins and job.target.file_id == file_id():
-        named = [item for item in twins if item.name == job.target.object_name]
-        return (named or twins)[0]
-    if job.session_uid and job.epoch == runtime.epoch:
-        same = (item for item in bpy.data.objects if compat.session_uid(item) == job.session_uid)
-        return next((item for item in same if item.type == "MESH"), None)
-    return None
-
-
-def is_worn(job: Job) -> bool:
-    """Whether the job's body shows this job's result now."""
-    body = find_body(job)
-    return body is not None and body.vitruvian.job == job.id
+    """As `Finder.find`, for one job."""
+    return Finder().find(job)
 
 
 def _is_copy(body: bpy.types.Object, uid: str) -> bool:

@@ -1,13 +1,9 @@
-"""The job list: what was asked, where it belongs, how far it is. JSON in the user's folder. No bpy."""
+"""A job: what was asked, where it belongs, how far it is. No bpy."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from .problems import Told
@@ -15,8 +11,6 @@ from .problems import Told
 State = Literal["checking", "sending", "queued", "running", "fetching", "ready", "failed", "cancelled"]
 ENDED = ("ready", "failed", "cancelled")
 """Nothing more comes by itself. `ready`: the files are on disk and can be applied, as often as wanted."""
-KEPT = 200
-"""Ended jobs beyond this number are dropped, oldest first."""
 WANTED = ("albedo.png", "coverage.png", "normal.png", "contact_sheet.png", "report.json")
 """Files of a result that are fetched by themselves, where the job made them."""
 ESSENTIAL = "albedo.png"
@@ -112,71 +106,3 @@ def job_from_json(data: Any) -> Job | None:
         and isinstance(job.address, str)
     )
     return job if whole else None
-
-
-class JobList:
-    """Jobs by id, oldest first, saved whole after each change that matters."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / "jobs.json"
-        self.jobs: dict[str, Job] = {}
-        self._load()
-
-    def results_folder(self, job_id: str) -> Path:
-        return self.folder / "results" / job_id
-
-    def add(self, job: Job) -> None:
-        self.jobs[job.id] = job
-        ended = [job.id for job in self.jobs.values() if job.ended]
-        for job_id in ended[: max(0, len(ended) - KEPT)]:
-            self.remove(job_id)
-        self.save()
-
-    def remove(self, job_id: str) -> None:
-        """Forget an ended job and its files."""
-        self.jobs.pop(job_id, None)
-        shutil.rmtree(self.results_folder(job_id), ignore_errors=True)
-
-    def save(self) -> None:
-        """Write the list; a disk that is full costs the list's freshness, not the session."""
-        text = json.dumps({"version": 1, "jobs": [job_to_json(job) for job in self.jobs.values()]}, indent=1)
-        try:
-            write_atomically(self.path, text)
-        except OSError as error:
-            print(f"vitruvian: the job list cannot be saved: {error}")
-
-    def _load(self) -> None:
-        try:
-            data = json.loads(self.path.read_text(encoding="utf-8"))
-            entries = data["jobs"] if isinstance(data, dict) else []
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError):
-            self._set_aside()
-            return
-        for entry in entries if isinstance(entries, list) else []:
-            job = job_from_json(entry)
-            if job is not None:
-                self.jobs[job.id] = job
-
-    def _set_aside(self) -> None:
-        try:
-            os.replace(self.path, self.path.with_suffix(".damaged"))
-        except OSError as error:
-            print(f"vitruvian: a damaged job list cannot be moved away: {error}")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """The file is there as it was or as it becomes, never half.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -10,18 +10,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
-from .jobs import write_atomically
+from .files import take_lock, write_atomically
 from .problems import Problem
+from .processes import end, is_same, port_answers, spawn, start_time, tail_of
 
 FIRST_PORT, PORTS = 29517, 16
 """Ports that are tried in turn where one is taken by something else."""
@@ -110,7 +108,7 @@ class LocalBackend:
         with self.install_log.open("ab") as log:
             log.write(f"$ {' '.join(step)}\n".encode())
             log.flush()
-            self._install = _spawn(step, log, detached=False)
+            self._install = spawn(step, log, detached=False)
 
     def _tick_install(self) -> None:
         if self._install is None:
@@ -134,10 +132,7 @@ class LocalBackend:
             record = Record(int(data["pid"]), int(data["port"]), float(data["started"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        if not is_alive(record.pid):
-            return None
-        now = start_time(record.pid)
-        return record if not record.started or not now or now == record.started else None
+        return record if is_same(record.pid, record.started) else None
 
     @property
     def address(self) -> str:
@@ -180,14 +175,15 @@ class LocalBackend:
                 "NO_BACKEND", "The backend is not installed on this computer", "Install it, or use a server"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock()
+        if not take_lock(self._lock_path, LOCK_STALE_S):
+            raise Problem("BUSY", "Another Blender is starting the backend", "Wait a moment, then try again")
         try:
             port = free_port()
             self._rotate_log()
             state = str(self.folder / "state")
             full = [*program, "serve", "--address", f"tcp://127.0.0.1:{port}", "--state", state]
             with self.serve_log.open("ab") as log:
-                self._process = _spawn(full, log, detached=True)
+                self._process = spawn(full, log, detached=True)
             record = Record(self._process.pid, port, start_time(self._process.pid))
             write_atomically(self._record_path, json.dumps(vars(record)))
         except OSError as error:
@@ -204,7 +200,7 @@ class LocalBackend:
         record = self.record
         if record is None:
             return
-        _signal(record.pid, hard=False)
+        end(record.pid, hard=False)
         self._stop_at = self._clock() + STOP_S
 
     def tick(self) -> None:
@@ -222,90 +218,16 @@ class LocalBackend:
             self._stop_at = None
             self._record_path.unlink(missing_ok=True)
         elif self._clock() > self._stop_at:
-            _signal(record.pid, hard=True)
+            end(record.pid, hard=True)
 
     def tail(self, lines: int = 12) -> list[str]:
         """The end of the log that matters now."""
         path = self.install_log if self._install is not None or self._install_failed else self.serve_log
         return tail_of(path, lines)
 
-    def _lock(self) -> None:
-        """Take the start lock, so that two Blenders never start two backends."""
-        for _ in range(2):
-            try:
-                os.close(os.open(self._lock_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-                return
-            except FileExistsError:
-                try:
-                    age = time.time() - self._lock_path.stat().st_mtime
-                except FileNotFoundError:
-                    continue
-                if age < LOCK_STALE_S:
-                    break
-                self._lock_path.unlink(missing_ok=True)
-        raise Problem("BUSY", "Another Blender is starting the backend", "Wait a moment, then try again")
-
     def _rotate_log(self) -> None:
         if self.serve_log.exists():
             os.replace(self.serve_log, self.serve_log.with_suffix(".log.1"))
-
-
-def _spawn(command: list[str], log: IO[bytes], detached: bool) -> subprocess.Popen[bytes]:
-    """A process without Blender's Python settings; a detached one outlives Blender."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    flags = 0
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NO_WINDOW | (subprocess.CREATE_NEW_PROCESS_GROUP if detached else 0)
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env={**mine, "PYTHONUNBUFFERED": "1"},
-        start_new_session=detached and os.name != "nt",
-        creationflags=flags,
-        close_fds=True,
-    )
-
-
-def _signal(pid: int, hard: bool) -> None:
-    kind = signal.SIGKILL if hard and os.name != "nt" else signal.SIGTERM
-    try:
-        os.kill(pid, kind)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this number runs."""
-    if pid <= 0:
-        return False
-    if os.name == "nt":
-        listing = ["tasklist", "/FI", f"PID eq {pid}", "/NH", "/FO", "CSV"]
-        return f'"{pid}"' in subprocess.run(listing, capture_output=True, text=True, check=False).stdout
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def start_time(pid: int) -> float:
-    """Clock ticks since boot at which a process began, on Linux; 0 elsewhere or where it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return float(fields[19])
-    except (OSError, IndexError, ValueError):
-        return 0.0
-
-
-def port_answers(port: int) -> bool:
-    """Whether something listens there on this computer."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0.05)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:
@@ -320,15 +242,3 @@ def free_port() -> int:
     raise Problem(
         "NO_PORT", f"Ports {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are all taken", "Close what uses them"
     )
-
-
-def tail_of(path: Path, lines: int) -> list[str]:
-    """The last lines of a text file, whatever its size."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 8192))
-            text = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return []
-    return text.splitlines()[-lines:]

@@ -5,7 +5,7 @@ import random
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
-from . import bodies, generation, overlay, previews, report_text, result_import, runtime
+from . import bodies, generation, overlay, report_text, result_import, runtime
 from .button import Button
 from .jobs import Job
 from .problems import Problem
@@ -145,7 +145,6 @@ class VITRUVIAN_OT_forget(JobButton, bpy.types.Operator):
 
     def act(self, context: bpy.types.Context) -> None:
         runtime.session().forget(self.find().id)
-        previews.drop(self.job)
 
 
 class VITRUVIAN_OT_open_folder(JobButton, bpy.types.Operator):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import compat
+from .pictures import Picture
 
 if TYPE_CHECKING:
     from vitruvian_protocol.scene import MeshArrays
@@ -59,22 +59,16 @@ def _vertex_normals(mesh: MeshArrays) -> NDArray[np.float64]:
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-def update(job: str, jpeg: Path) -> bool:
+def update(job: str, picture: Picture) -> bool:
     """A newer preview of the texture; False where this job is not the one that is drawn."""
     if _textured is None or _textured.job != job or bpy.app.background:
         return False
     import gpu
 
-    image = bpy.data.images.load(str(jpeg), check_existing=False)
-    try:
-        width, height = image.size
-        pixels = np.empty(width * height * 4, np.float32)
-        image.pixels.foreach_get(pixels)
-    finally:
-        bpy.data.images.remove(image)
-    pixels = _linear(pixels)
+    pixels = _linear(picture.pixels)
     buffer = gpu.types.Buffer("FLOAT", len(pixels), pixels)
-    _textured.texture = gpu.types.GPUTexture((width, height), format="RGBA16F", data=buffer)
+    size = (picture.width, picture.height)
+    _textured.texture = gpu.types.GPUTexture(size, format="RGBA16F", data=buffer)
     return True
 
 

@@ -1,20 +1,17 @@
-"""Pictures in the panel: a job's contact sheet as an icon."""
+"""What a job shows on its way: its contact sheet in the panel, its texture over the body."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import bpy
 import bpy.utils.previews
 
-from . import compat, overlay
+from . import overlay
 from .jobs import Job
-from .result_check import BadResult, check_jpeg
+from .pictures import Picture, decode_jpeg
+from .result_check import BadResult
 
 _icons: Any = None
-_shown: dict[str, int] = {}
-"""Which preview of a job its icon shows."""
 
 
 def icon_of(job: Job) -> int:
@@ -24,51 +21,31 @@ def icon_of(job: Job) -> int:
     return int(_icons[job.id].icon_id)
 
 
-def take(job: Job) -> bool:
-    """Show the job's newest pictures, one at a time; False when there was nothing new.
+def take(job: Job) -> None:
+    """Show one of the job's new pictures."""
+    kind, jpeg = job.previews.popitem()
+    try:
+        picture = decode_jpeg(jpeg)
+    except BadResult as error:
+        print(f"vitruvian: {error}")
+        return
+    if kind == "texture":
+        overlay.update(job.id, picture)
+    elif _icons is not None:
+        _show(job.id, picture)
 
-    Writes a JPEG to the user's folder, because Blender decodes pictures from files only.
-    """
-    if _icons is None or _shown.get(job.id) == job.preview_number:
-        return False
-    _shown[job.id] = job.preview_number
-    for kind, jpeg in list(job.previews.items()):
-        try:
-            check_jpeg(jpeg)
-        except BadResult as error:
-            print(f"vitruvian: {error}")
-            continue
-        path = _path(job.id, kind)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(jpeg)
-        if kind == "sheet":
-            _load(job.id, path)
-        else:
-            overlay.update(job.id, path)
+
+def _show(job_id: str, picture: Picture) -> None:
+    icon = _icons[job_id] if job_id in _icons else _icons.new(job_id)
+    icon.image_size = (picture.width, picture.height)  # which lets go of the picture before
+    icon.image_pixels_float.foreach_set(picture.pixels)
+
+
+def drop(job: Job) -> None:
+    """A job that has ended shows nothing more."""
     job.previews.clear()
-    return True
-
-
-def show_file(job: Job, picture: Path) -> None:
-    """The final contact sheet, once it is on the disk."""
-    if _icons is not None:
-        _load(job.id, picture)
-
-
-def _load(job_id: str, path: Path) -> None:
-    if job_id in _icons:
-        del _icons[job_id]
-    _icons.load(job_id, str(path), "IMAGE")
-
-
-def _path(job_id: str, kind: str) -> Path:
-    return compat.user_folder() / "previews" / f"{job_id}-{kind}.jpg"
-
-
-def drop(job_id: str) -> None:
-    """Remove the files of a job that has ended."""
-    for kind in ("sheet", "texture"):
-        _path(job_id, kind).unlink(missing_ok=True)
+    if _icons is not None and job.id in _icons:
+        _icons[job.id].image_size = (0, 0)  # a collection can only be freed as a whole
 
 
 def register() -> None:
@@ -81,4 +58,3 @@ def unregister() -> None:
     if _icons is not None:
         bpy.utils.previews.remove(_icons)
     _icons = None
-    _shown.clear()

@@ -71,10 +71,11 @@ def _beat() -> str:
         if repair.look(BUDGET_S):
             redraw()
         return "a look at the body"
-    for job in session.jobs.values():
-        if job.previews and previews.take(job):
-            redraw()
-            return "a preview"
+    seen = next((job for job in session.jobs.values() if job.previews), None)
+    if seen is not None and not _is_rendering():
+        previews.take(seen)
+        redraw()
+        return "a preview"
     ready = next((job for job in session.jobs.values() if job.state == "ready" and not job.offered), None)
     if ready is not None and may_apply(ready):
         apply(ready)
@@ -117,15 +118,10 @@ def _resume() -> None:
 
 def _note(change: Change) -> None:
     job = runtime.session().jobs.get(change.job)
-    if job is None:
+    if job is None or not job.ended:
         return
-    if change.kind == "ready":
-        sheet = runtime.session().path_of(job, "contact_sheet.png")
-        if sheet is not None:
-            previews.show_file(job, sheet)
-    if job.ended:
-        previews.drop(job.id)
-    if job.state in ("failed", "cancelled"):
+    previews.drop(job)
+    if job.state != "ready":
         overlay.stop(job.id)
 
 
@@ -140,16 +136,28 @@ def may_apply(job: Job) -> bool:
 def reason_to_wait(body: bpy.types.Object) -> str:
     """Why a result cannot be applied at this moment; "" when it can."""
     if body.mode != "OBJECT":
-        return f"{body.name} is in {body.mode.replace('_', ' ').lower()} mode"
-    if bpy.app.is_job_running("RENDER"):
+        return _in_mode(body)
+    if _is_rendering():
         return "Blender is rendering"
     manager = bpy.context.window_manager
     for window in manager.windows if manager else ():
+        active = window.view_layer.objects.active
+        if active is not None and active.mode not in ("OBJECT", "POSE"):
+            return _in_mode(active)  # its undo steps are of its own kind: ours would not be among them
         if compat.modal_is_running(window):
             return "a tool is in use"
         if window.screen.is_animation_playing:
             return "the animation is playing"
     return ""
+
+
+def _in_mode(item: bpy.types.Object) -> str:
+    return f"{item.name} is in {item.mode.replace('_', ' ').lower()} mode"
+
+
+def _is_rendering() -> bool:
+    """Another thread reads the file's data: adding to it has to wait."""
+    return any(bpy.app.is_job_running(kind) for kind in ("RENDER", "OBJECT_BAKE"))
 
 
 def apply(job: Job) -> None:

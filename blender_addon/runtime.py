@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import bpy
 
-from . import compat, local_backend
+from . import compat, local_backend, processes
 from .connection import ClientLike, Endpoint
 from .problems import Problem
 from .session import Session
@@ -111,7 +111,7 @@ def start_backend() -> None:
 
 def _somebody_serves() -> bool:
     """Whether a backend that the user started in a terminal listens at the usual place."""
-    return local_backend.port_answers(local_backend.FIRST_PORT)
+    return processes.port_answers(local_backend.FIRST_PORT)
 
 
 def _remote(address: str, use_keys: bool, server_key: str) -> Endpoint:

@@ -16,7 +16,8 @@ from . import job_events
 from .connection import ClientLike, Endpoint
 from .fetching import Fetching
 from .job_events import Change, Outcome, fail
-from .jobs import Job, JobList, Target
+from .job_list import JobList
+from .jobs import Job, Target
 from .outbox import Check, Outbox
 from .problems import Told, told
 
@@ -204,7 +205,7 @@ class Session:
         looked = self._go_on_looking(budget_s)
         if looked is not None:
             changes.append(looked)
-        if saving or looked is not None:
+        if saving or looked is not None or self.list.unsaved:
             self.list.save()
         if self._notice_silence():
             changes.append(Change("connection"))

@@ -69,7 +69,7 @@ def case_cancel() -> None:
     until(lambda: job.state == "running" and job.fraction > 0)
     bpy.ops.vitruvian.cancel(job=job.id)
     until(lambda: job.state == "cancelled")
-    assert not addon("bodies").is_worn(job)
+    assert not panel.body.vitruvian.job
 
 
 def case_bad_scene_then_a_good_one() -> None:

@@ -130,6 +130,35 @@ def case_panels_draw_in_every_state() -> None:
     assert any("no faces" in text for text in draw_all())
 
 
+def case_the_panel_shows_the_newest_sheet() -> None:
+    """And nothing of it stays in the file, nor on the disk."""
+    from vitruvian_protocol import events
+
+    client = server()
+    add_body()
+    job = send(client)
+    previews = addon("previews")
+    images = list(bpy.data.images)
+    for red in (0.2, 0.9):
+        client.say(events.Preview(job.id, jpeg(red), "sheet"), events.Preview(job.id, jpeg(), "texture"))
+        beat(1)
+        while job.previews:  # the beats may have a body to look at, too
+            beat(1)
+        icon = previews._icons[job.id]
+        assert tuple(icon.image_size) == (32, 32)
+        pixels = np.array(icon.image_pixels_float[:]).reshape(-1, 4)
+        assert np.abs(pixels.mean(axis=0) - [red, 0.1, 0.1, 1.0]).max() < 0.02
+        draw_all()
+    client.say(events.Preview(job.id, b"GIF89a", "sheet"))
+    beat(1)
+    assert tuple(icon.image_size) == (32, 32), "what is no JPEG is not shown"
+    finish(client, job)
+    assert tuple(icon.image_size) == (0, 0)
+    kept = {item.name for item in bpy.data.images} - {item.name for item in images}
+    assert kept == {"Body albedo", "Body coverage"}
+    assert not (addon("compat").user_folder() / "previews").exists()
+
+
 def case_a_batch_in_the_window() -> None:
     client = server()
     panel = bpy.context.scene.vitruvian

@@ -108,7 +108,7 @@ def case_undo_in_an_unsaved_file_leaves_no_result_unclaimed() -> None:
         assert bodies.find_body(first) == body
         assert (bodies.file_id(), body.vitruvian.uid) == (file_id, first.target.object_uid)
         bpy.ops.ed.redo()
-        assert bodies.is_worn(first)
+        assert bodies.find_body(first).vitruvian.job == first.id
         bpy.ops.ed.undo()
         second = send(client)
         assert second.target.file_id == first.target.file_id

@@ -155,9 +155,10 @@ def fingerprint(body: Any) -> dict[str, str]:
     return {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
 
 
-def jpeg() -> bytes:
+def jpeg(red: float = 0.5) -> bytes:
     """What a scripted server sends as a preview, made by Blender itself."""
     image = bpy.data.images.new("preview", 32, 32)
+    image.pixels.foreach_set(np.tile(np.array([red, 0.1, 0.1, 1.0], np.float32), 32 * 32))
     image.file_format = "JPEG"
     image.filepath_raw = str(FOLDER / "preview.jpg")
     image.save()
@@ -194,7 +195,8 @@ class Layout:
 def draw_all() -> list[str]:
     """Draw every panel of the add-on; returns what they say."""
     labels: list[str] = []
-    for kind in addon("panels").CLASSES + addon("operators_batch").CLASSES[-1:]:
+    panels = addon("panels_setup").CLASSES + addon("panels_jobs").CLASSES + addon("panels_batch").CLASSES[-1:]
+    for kind in panels:
         if not hasattr(kind, "poll") or kind.poll(bpy.context):
             methods = {n: getattr(kind, n) for n in dir(kind) if n.startswith("_draw")}
             panel = SimpleNamespace(layout=Layout(labels))

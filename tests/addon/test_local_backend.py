@@ -16,6 +16,7 @@ import pytest
 
 local_backend = import_module("vitruvian_addon.local_backend")
 problems = import_module("vitruvian_addon.problems")
+processes = import_module("vitruvian_addon.processes")
 
 FAKE = str(Path(__file__).with_name("fake_serve.py"))
 COMMAND = [sys.executable, FAKE]
@@ -62,7 +63,7 @@ def test_start_find_again_and_stop(backend: Any, tmp_path: Path) -> None:
         return backend.state == "absent"
 
     until(gone)
-    assert not local_backend.is_alive(record.pid)
+    assert not processes.is_alive(record.pid)
     assert other.record is None
 
 
@@ -73,7 +74,7 @@ def test_a_stubborn_one_is_ended(backend: Any) -> None:
     until(lambda: backend.state == "running")
     backend.stop()
     backend.tick()
-    assert local_backend.is_alive(record.pid)
+    assert processes.is_alive(record.pid)
     now[0] += local_backend.STOP_S + 1
 
     def gone() -> bool:

@@ -403,7 +403,7 @@ def test_a_damaged_list_is_survived(tmp_path: Path, text: str) -> None:
 
 
 def test_old_jobs_and_their_files_are_dropped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs_module, "KEPT", 2)
+    monkeypatch.setattr(import_module("vitruvian_addon.job_list"), "KEPT", 2)
     world.online()
     ended = []
     for _ in range(3):

@@ -61,6 +61,7 @@ class DealerTransport:
         for option, value in (
             (zmq.IMMEDIATE, 1),
             (zmq.LINGER, 0),
+            (zmq.IPV6, int("[" in address)),
             (zmq.SNDHWM, limits.SNDHWM),
             (zmq.RCVHWM, limits.RCVHWM),
             (zmq.MAXMSGSIZE, limits.FRAME_BYTES),

@@ -212,6 +212,24 @@ def test_no_server_and_no_address() -> None:
         client.close()
 
 
+def test_an_address_of_the_newer_internet(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    router = context.socket(zmq.ROUTER)
+    router.ipv6 = True
+    try:
+        port = router.bind_to_random_port("tcp://[::1]")
+    except zmq.ZMQError:
+        pytest.skip("this computer has no IPv6")
+    client = Client(f"tcp://[::1]:{port}", about={})
+    for _ in range(PATIENCE):
+        assert client.poll(0.05) == []
+        if router.poll(0):
+            break
+        client.wait(0.05)
+    _, *frames = router.recv_multipart()
+    assert isinstance(decode(frames), m.Hello)
+    client.close()
+
+
 def test_another_kind_of_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as web:
 

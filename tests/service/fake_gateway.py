@@ -1,9 +1,10 @@
 """A gateway whose workers are fakes, in a process of its own; it can be told to die at a named point.
 
-    python fake_gateway.py STATE ADDRESS '{"workers": 2, "crash": "after_commit:2", "config": {...}}'
+    python fake_gateway.py STATE ADDRESS '{"workers": 2, "crash": "after_commit.accept:2", "config": {...}}'
 
-Crash points, each with the number of the time: before_commit, after_commit (of an accepted job), before_send
-and after_send of a message type (before_send.accepted), before_publish, after_publish.
+Crash points, each with the number of the time: before_ and after_ commit.accept, commit.lease, commit.start,
+commit.publish (the store's transactions), settle (an upload made to last), and send.accepted, send.done, ...
+(a message of that type).
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vitruvian.core.errors import UserError
+from vitruvian.service import intake, ledger
 from vitruvian.service.config import ServeConfig
 from vitruvian.service.delivery import Delivery
 from vitruvian.service.executor import LocalExecutor
@@ -40,18 +43,42 @@ class Bomb:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def plant(bomb: Bomb) -> None:
-    """Around what the store commits and what the socket sends."""
-    send = Delivery._send
+class Database:
+    """A connection that passes a point around each commit of what was done since the last one."""
 
-    def wrapped(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            bomb(f"before_{name}")
-            result = function(*arguments, **options)
-            bomb(f"after_{name}")
-            return result
+    def __init__(self, db: sqlite3.Connection, bomb: Bomb) -> None:
+        self._db, self._bomb, self.doing = db, bomb, ""
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        if statement != "COMMIT":
+            return self._db.execute(statement, *values)
+        point, self.doing = f"commit.{self.doing}", ""
+        self._bomb(f"before_{point}")
+        found = self._db.execute(statement)
+        self._bomb(f"after_{point}")
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+
+def plant(bomb: Bomb) -> None:
+    """Around what the store commits, what uploads become, and what the socket sends."""
+    open_database, settle, send = ledger.open_database, intake.settle, Delivery._send
+
+    def noted(name: str) -> Callable[..., Any]:
+        verb = getattr(Store, name)
+
+        def call(self: Store, *arguments: Any, **options: Any) -> Any:
+            cast(Any, self._db).doing = name
+            return verb(self, *arguments, **options)
 
         return call
+
+    def settled(file: Any) -> None:
+        bomb("before_settle")
+        settle(file)
+        bomb("after_settle")
 
     def sent(self: Delivery, session: Any, message: Any) -> bool:
         bomb(f"before_send.{message.t}")
@@ -59,8 +86,10 @@ def plant(bomb: Bomb) -> None:
         bomb(f"after_send.{message.t}")
         return result
 
-    Store.accept = wrapped(Store.accept, "commit")
-    Store.publish = wrapped(Store.publish, "publish")
+    ledger.open_database = lambda path: cast(Any, Database(open_database(path), bomb))
+    for name in ("accept", "lease", "start", "publish"):
+        setattr(Store, name, noted(name))
+    intake.settle = settled
     Delivery._send = sent
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import socket
 import subprocess
 import sys
@@ -20,17 +21,23 @@ from vitruvian_protocol import messages as m
 from vitruvian_protocol.codec import decode, encode
 from vitruvian_protocol.limits import BULK_CHUNK_BYTES, CHUNK_BYTES, WINDOW_BYTES
 
-GATEWAY_POINTS = (
-    "before_commit",
-    "after_commit",
-    "before_send.accepted",
-    "after_send.accepted",
-    "before_publish",
-    "after_publish",
-    "before_send.done",
-    "after_send.done",
-    "before_send.artifact_chunk",
-)
+GATEWAY_POINTS = [
+    f"{when}_{what}"
+    for what in (
+        "settle",
+        "send.put_done",
+        "commit.accept",
+        "send.accepted",
+        "commit.lease",
+        "commit.start",
+        "send.event",
+        "commit.publish",
+        "send.done",
+        "send.artifact_chunk",
+    )
+    for when in ("before", "after")
+]
+"""In the order in which a job passes them."""
 
 
 class Proxy:
@@ -76,7 +83,7 @@ class Proxy:
 
 
 def test_a_gateway_may_die_anywhere(tmp_path: Path) -> None:
-    """Killed at any point around commit, send and publication; started again, it has lost nothing.
+    """Killed at any of twenty points around flush, commit and send; started again, it has lost nothing.
 
     All points side by side: most of the time is spent waiting for connections.
     """
@@ -90,6 +97,8 @@ def die_and_go_on(point: str, folder: Path) -> None:
     folder.mkdir()
     gateway = Served(folder / "state")
     gateway.start(crash=point)
+    first = gateway.process
+    assert first is not None
     with Artist(gateway.address) as artist:
         job = artist.submit("files=1 size=600000")
         if point.endswith("artifact_chunk"):
@@ -103,6 +112,7 @@ def die_and_go_on(point: str, folder: Path) -> None:
             later.client.attach(job)
             later.end(job)
             check_history(later, job)
+    assert first.returncode == -signal.SIGKILL
     assert len(list(gateway.result_folder(job).iterdir())) == 1
     assert gateway.stop() == 0
 

@@ -16,7 +16,14 @@ from vitruvian.diffusion.prior import Prior
 from vitruvian.evaluate.ablation import variants
 from vitruvian.evaluate.adherence import judge_colours, median_difference, share_right
 from vitruvian.evaluate.bench import alternate
-from vitruvian.evaluate.consistency import measure_views, seen_coverage, truth_floor, visible_by_rays
+from vitruvian.evaluate.consistency import (
+    likeness,
+    measure_views,
+    reconstruction_psnr,
+    seen_coverage,
+    truth_floor,
+    visible_by_rays,
+)
 from vitruvian.evaluate.metrics import patches, sliced_wasserstein
 from vitruvian.evaluate.people import Person, held_out_people
 from vitruvian.evaluate.protocol import evaluate
@@ -65,6 +72,23 @@ def test_truth_agrees_with_itself(people: list[Person], avatar: Avatar):
     assert figures.texture_psnr > 20
     assert figures.coverage > 0.98
     assert figures.sharpness > 0
+
+
+def test_likeness_is_of_all_people_together(people: list[Person]):
+    sets = [ViewSet(p.truth, p.rig, rasterize(p.body.mesh, p.rig)) for p in people]
+    assert likeness(people, sets) == 0
+    grey = [s.with_images(0.5 * s.images + 0.25) for s in sets]
+    assert likeness(people, grey) > 0.01
+
+
+def test_reconstruction_is_judged_inside_the_body(people: list[Person], tiny: Prior):
+    person = people[0]
+    mask = rasterize(person.body.mesh, person.rig).mask
+    made = reconstruction_psnr(tiny, person, mask)
+    assert len(made) == len(person.truth)
+    assert all(5 < dB < 60 for dB in made)
+    mask[0] = False
+    assert len(reconstruction_psnr(tiny, person, mask)) == len(person.truth) - 1
 
 
 def test_coverage_sees_a_hole(avatar: Avatar):

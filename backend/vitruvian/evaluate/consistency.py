@@ -10,8 +10,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vitruvian.core.camera import CameraRig, project
-from vitruvian.core.images import Avatar
+from vitruvian.core.images import Avatar, ViewSet
 from vitruvian.core.mesh import Mesh
+from vitruvian.diffusion.latents import decode, encode
+from vitruvian.diffusion.prior import Prior
 from vitruvian.evaluate.metrics import erode, laplacian_energy, patches, psnr, sliced_wasserstein
 from vitruvian.evaluate.people import Person
 from vitruvian.render.raster_embree import build_scene
@@ -33,7 +35,7 @@ class ViewFigures:
     sharpness: float
     """Laplacian energy inside the body."""
     patch_distance: float
-    """Sliced Wasserstein distance of patches to those of the true renderings."""
+    """Sliced Wasserstein distance of this person's patches to those of the true renderings."""
     texture_psnr: float
     """dB of the texture rendered again against its views, inside the body."""
     coverage: float
@@ -94,11 +96,44 @@ def visible_by_rays(
     return visible
 
 
+def likeness(people: list[Person], sets: list[ViewSet]) -> float:
+    """Sliced Wasserstein distance between the patches of all true renderings and of all pictures made.
+
+    Of all people together: one person's distance depends on what the prompt leaves open, such as a skin
+    tone, which guided views choose once and independent views sixteen times.
+    """
+    masks = [views.gbuffer.mask for views in sets]
+    truth = pooled_patches([p.truth for p in people], masks)
+    return sliced_wasserstein(truth, pooled_patches([views.images for views in sets], masks))
+
+
 def truth_floor(people: list[Person]) -> float:
     """Patch distance between the true renderings of two halves of `people`: what chance alone gives."""
     half = len(people) // 2
 
     def all_patches(side: list[Person]) -> Tensor:
-        return torch.cat([patches(p.truth, p.slots > 0, count=8192 // half) for p in side])
+        return pooled_patches([p.truth for p in side], [p.slots > 0 for p in side])
 
     return sliced_wasserstein(all_patches(people[:half]), all_patches(people[half : 2 * half]))
+
+
+def pooled_patches(
+    pictures: list[Float[Tensor, "N 3 H W"]], masks: list[Bool[Tensor, "N H W"]], count: int = 16384
+) -> Float[Tensor, "K D"]:
+    """`count` patches in all, as many of each set of pictures."""
+    each = count // len(pictures)
+    return torch.cat([patches(p, mask, count=each) for p, mask in zip(pictures, masks, strict=True)])
+
+
+def reconstruction_psnr(prior: Prior, person: Person, mask: Bool[Tensor, "N H W"]) -> list[float]:
+    """dB of what the autoencoder makes of each true rendering, two pixels and more inside the body.
+
+    A view that shows no such pixel is left out.
+    """
+    made = decode(prior, encode(prior, person.truth))
+    inside = erode(mask, 2)
+    return [
+        psnr(made[i : i + 1], person.truth[i : i + 1], inside[i : i + 1])
+        for i in range(len(made))
+        if bool(inside[i].any())
+    ]

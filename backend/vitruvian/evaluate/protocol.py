@@ -11,11 +11,17 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vitruvian.core.images import Avatar
+from vitruvian.core.images import Avatar, ViewSet
 from vitruvian.core.report import Report, silent
 from vitruvian.diffusion.prior import Prior
 from vitruvian.evaluate.adherence import ColourFinding, judge_colours, median_difference, share_right
-from vitruvian.evaluate.consistency import ViewFigures, measure_views, truth_floor
+from vitruvian.evaluate.consistency import (
+    ViewFigures,
+    likeness,
+    measure_views,
+    reconstruction_psnr,
+    truth_floor,
+)
 from vitruvian.evaluate.people import Person, held_out_people
 from vitruvian.methods.inputs import Inputs
 from vitruvian.methods.mvhuman import MVHumanSettings, run
@@ -43,10 +49,15 @@ class Evaluation:
     colours: list[ColourFinding]
     colours_of_truth: list[ColourFinding]
     """The same measurement on true renderings: how far the measurement itself can be trusted."""
+    reconstructions: list[float]
+    """dB of the autoencoder's reconstruction of each true rendering."""
     guided: list[ViewFigures]
     independent: list[ViewFigures]
+    likeness_guided: float
+    """Patch distance of all guided views to all true renderings."""
+    likeness_independent: float
     floor: float
-    """Patch distance between two halves of the true renderings."""
+    """The same between two halves of the true renderings."""
 
     def table(self) -> list[Target]:
         guided, alone = _means(self.guided), _means(self.independent)
@@ -54,12 +65,14 @@ class Evaluation:
         difference = median_difference(self.colours)
         overlap, gain = guided.overlap_psnr, guided.overlap_psnr - alone.overlap_psnr
         sharp = guided.sharpness / alone.sharpness
-        near, far = guided.patch_distance, alone.patch_distance
+        near, far = self.likeness_guided, self.likeness_independent
+        drawn = statistics.fmean(self.reconstructions)
         again, covered = guided.texture_psnr, guided.coverage
         return [
             Target("colours: nearest palette colour right", 100 * right, ">= 90", right >= 0.90, "%"),
             Target("colours: the same on true renderings", 100 * true, "", None, "%"),
             Target("colours: median CIEDE2000", difference, "<= 12", difference <= 12),
+            Target("autoencoder, mean of the pictures, inside the body", drawn, ">= 28", drawn >= 28, "dB"),
             Target("overlap PSNR, guided", overlap, ">= 28", overlap >= 28, "dB"),
             Target("overlap PSNR, independent", alone.overlap_psnr, "", None, "dB"),
             Target("overlap PSNR, gain", gain, ">= 6", gain >= 6, "dB"),
@@ -89,19 +102,26 @@ def evaluate(
     settings = settings or MVHumanSettings()
     settings = replace(settings, seed=SEED)
     out.mkdir(parents=True, exist_ok=True)
-    colours, truth = _judge_all_colours(prior, out, report, people, settings)
+    colours, truth, drawn = _judge_all_colours(prior, out, report, people, settings)
     everyone = held_out_people(max(compared, 2), prior.image_size, FULL_RING)
     guided: list[ViewFigures] = []
     independent: list[ViewFigures] = []
+    guided_views: list[ViewSet] = []
+    independent_views: list[ViewSet] = []
     for index, person in enumerate(everyone[:compared]):
         report("guided against independent", index, compared)
         avatar = make(person, prior, settings)
         single = make(person, prior, replace(settings, consistency=None))
         guided.append(measure_views(person, avatar))
         independent.append(measure_views(person, single))
+        guided_views.append(avatar.views)
+        independent_views.append(single.views)
         sheet(out / f"views_{person.seed}.png", [person.truth, avatar.views.images, single.views.images])
     report("guided against independent", compared, compared)
-    evaluation = Evaluation(colours, truth, guided, independent, truth_floor(everyone))
+    distances = [likeness(everyone[:compared], views) for views in (guided_views, independent_views)]
+    evaluation = Evaluation(
+        colours, truth, drawn, guided, independent, *distances, floor=truth_floor(everyone)
+    )
     (out / "evaluation.json").write_text(json.dumps(_as_json(evaluation, prior), indent=1))
     return evaluation
 
@@ -121,7 +141,9 @@ def sheet(path: Path, rows: list[torch.Tensor]) -> None:
 
 def _judge_all_colours(
     prior: Prior, out: Path, report: Report, count: int, settings: MVHumanSettings
-) -> tuple[list[ColourFinding], list[ColourFinding]]:
+) -> tuple[list[ColourFinding], list[ColourFinding], list[float]]:
+    """Findings on what was made and on the truth, and how well the autoencoder reconstructs the truth."""
+    drawn: list[float] = []
     found: list[ColourFinding] = []
     true: list[ColourFinding] = []
     rows: list[torch.Tensor] = []
@@ -132,11 +154,12 @@ def _judge_all_colours(
         textured = render_texture(avatar.mesh, avatar.views.gbuffer, avatar.texture.albedo)
         found += judge_colours(person, textured, mask)
         true += judge_colours(person, person.truth, mask)
+        drawn += reconstruction_psnr(prior, person, mask)
         rows += [person.truth, textured]
     report("colours asked and found", count, count)
     for first in range(0, len(rows), 12):
         sheet(out / f"colours_{first // 12}.png", rows[first : first + 12])
-    return found, true
+    return found, true, drawn
 
 
 def _means(figures: list[ViewFigures]) -> ViewFigures:

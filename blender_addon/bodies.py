@@ -45,11 +45,27 @@ def need_body(context: bpy.types.Context) -> bpy.types.Object:
     body = chosen_body(context)
     if body is None:
         raise Problem("BAD_SCENE:EMPTY", "No body is chosen", "Select a mesh, or add the free body")
-    if body.library is not None or body.data.library is not None:
+    if body.library is not None:
         raise Problem(
             "LINKED",
             f'"{body.name}" is linked from another file and cannot get a material here',
             "Make it local or a library override (Object > Relations)",
+        )
+    return body
+
+
+def need_own_mesh(context: bpy.types.Context) -> bpy.types.Object:
+    """The chosen body, for what changes its mesh.
+
+    Raises:
+        Problem: as `need_body`, or the mesh belongs to another file.
+    """
+    body = need_body(context)
+    if body.data.library is not None:
+        raise Problem(
+            "LINKED",
+            f'The mesh of "{body.name}" is linked from another file',
+            "Repair it there, or make the mesh local (Object > Relations)",
         )
     return body
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def settings_of(settings: bpy.types.PropertyGroup) -> Settings:
     """The panel's settings as they travel."""
-    _need_packages()
+    runtime.need_packages()
     from vitruvian_protocol.scene import Settings
 
     server = runtime.session().server
@@ -36,7 +36,7 @@ def settings_of(settings: bpy.types.PropertyGroup) -> Settings:
 
 def settings_from_job(job: Job) -> Settings:
     """What a job was asked with; fields of another version of the add-on are left out."""
-    _need_packages()
+    runtime.need_packages()
     from vitruvian_protocol.scene import Settings
 
     known = Settings.__dataclass_fields__
@@ -89,13 +89,3 @@ def generate(
     if settings.live_preview:
         overlay.follow(job.id, snapshot.scene.mesh, bpy.context.scene.unit_settings.scale_length or 1.0)
     return job
-
-
-def _need_packages() -> None:
-    missing = runtime.missing_packages()
-    if missing:
-        raise Problem(
-            "PACKAGES",
-            f"This Blender lacks {', '.join(missing)}",
-            "Install the add-on from its zip in Blender 4.2 or newer",
-        )

@@ -79,8 +79,7 @@ class VITRUVIAN_OT_make_keys(Button, bpy.types.Operator):
     bl_label = "Make My Key"
 
     def act(self, context: bpy.types.Context) -> str:
-        if runtime.missing_packages():
-            raise Problem("PACKAGES", "The bundled packages are missing", "Install the add-on's zip")
+        runtime.need_packages()
         if not runtime.my_public_key():
             runtime.make_keys()
         context.window_manager.clipboard = runtime.my_public_key()

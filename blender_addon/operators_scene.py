@@ -164,7 +164,7 @@ class VITRUVIAN_OT_repair_uv(Repair, bpy.types.Operator):
     bl_label = "Unwrap into a New UV Map"
 
     def act(self, context: bpy.types.Context) -> str:
-        name = repair.new_uv_map(bodies.need_body(context))
+        name = repair.new_uv_map(bodies.need_own_mesh(context))
         context.scene.vitruvian.uv_map = name
         return f'The new UV map "{name}" is used from now on'
 
@@ -176,7 +176,7 @@ class VITRUVIAN_OT_repair_scale(Repair, bpy.types.Operator):
     bl_label = "Apply the Scale"
 
     def act(self, context: bpy.types.Context) -> str:
-        body = bodies.need_body(context)
+        body = bodies.need_own_mesh(context)
         repair.apply_scale(body)
         return f"The scale of {body.name} is applied"
 
@@ -188,7 +188,7 @@ class VITRUVIAN_OT_repair_mesh(Repair, bpy.types.Operator):
     bl_label = "Clean the Mesh"
 
     def act(self, context: bpy.types.Context) -> str:
-        return repair.clean(bodies.need_body(context))
+        return repair.clean(bodies.need_own_mesh(context))
 
 
 class VITRUVIAN_OT_take_off(Button, bpy.types.Operator):

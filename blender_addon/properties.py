@@ -142,10 +142,14 @@ class VitruvianScene(bpy.types.PropertyGroup):
     batch_collection: PointerProperty(name="Collection", type=bpy.types.Collection)
 
 
+_HIDDEN = {"options": {"HIDDEN"}, "override": {"LIBRARY_OVERRIDABLE"}}
+"""Nobody edits it, and a library override of a body keeps its own."""
+
+
 class VitruvianObject(bpy.types.PropertyGroup):
     """What the add-on knows of an object."""
 
-    uid: StringProperty(options={"HIDDEN"})
+    uid: StringProperty(**_HIDDEN)
     view_prompt: StringProperty(
         name="Prompt of this view", description="What this camera sees beside the prompt", maxlen=2000
     )
@@ -158,11 +162,13 @@ class VitruvianObject(bpy.types.PropertyGroup):
             ("extra", "Extra", "Fills what others do not see"),
         ],
     )
-    job: StringProperty(options={"HIDDEN"})
+    job: StringProperty(**_HIDDEN)
     """The job whose result the object wears."""
-    report: StringProperty(options={"HIDDEN"})
+    report: StringProperty(**_HIDDEN)
     """That result's report, JSON."""
-    replaced_materials: StringProperty(options={"HIDDEN"})
+    settings: StringProperty(**_HIDDEN)
+    """What that job was asked with, JSON."""
+    replaced_materials: StringProperty(**_HIDDEN)
     """Slots before the first result, JSON, so that they can be given back."""
 
 
@@ -173,7 +179,7 @@ def register() -> None:
     for kind in CLASSES:
         bpy.utils.register_class(kind)
     bpy.types.Scene.vitruvian = PointerProperty(type=VitruvianScene)
-    bpy.types.Object.vitruvian = PointerProperty(type=VitruvianObject)
+    bpy.types.Object.vitruvian = PointerProperty(type=VitruvianObject, override={"LIBRARY_OVERRIDABLE"})
 
 
 def unregister() -> None:

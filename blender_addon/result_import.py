@@ -39,13 +39,19 @@ def apply_result(
             "The backend could not paint on the UV map and made one of its own",
             "Unwrap into a new UV map, then generate again",
         )
+    if not body.material_slots and body.data.library is not None:
+        raise Problem(
+            "LINKED",
+            f'The mesh of "{body.name}" is linked from another file and has no material slot',
+            "Give it one in its own file, or make the mesh local (Object > Relations)",
+        )
     images = _load_images(session, job)
     report = read_report(session.path_of(job, "report.json"))
     material = _make_material(job, images)
     _wear(body, material)
     body.vitruvian.job = job.id
     body.vitruvian.report = json.dumps(report)
-    body["vitruvian_settings"] = json.dumps(job.settings)
+    body.vitruvian.settings = json.dumps(job.settings)
     show_material(context)
     return material
 
@@ -62,9 +68,8 @@ def take_off(body: bpy.types.Object) -> None:
             slot.material = bpy.data.materials.get(entry["material"] or "")
     for _ in range(len(body.material_slots) - len(names)):
         body.data.materials.pop(index=len(body.material_slots) - 1)
-    body.vitruvian.job = body.vitruvian.report = body.vitruvian.replaced_materials = ""
-    if "vitruvian_settings" in body:
-        del body["vitruvian_settings"]
+    for name in ("job", "report", "settings", "replaced_materials"):
+        setattr(body.vitruvian, name, "")
 
 
 def _load_images(session: Session, job: Job) -> dict[str, bpy.types.Image]:

@@ -48,6 +48,17 @@ def missing_packages() -> list[str]:
     return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
+def need_packages() -> None:
+    """Raises: Problem, where what the connection needs is not there."""
+    missing = missing_packages()
+    if missing:
+        raise Problem(
+            "PACKAGES",
+            f"This Blender lacks {', '.join(missing)}",
+            "Install the add-on from its zip in Blender 4.2 or newer (older ones: docs/blender.md)",
+        )
+
+
 def connect(start: bool = True) -> Session:
     """The session, talking to the backend that the preferences name; a local one is started where needed.
 
@@ -57,13 +68,7 @@ def connect(start: bool = True) -> Session:
     Raises:
         Problem: packages missing, no online access, no keys, or no backend to start.
     """
-    missing = missing_packages()
-    if missing:
-        raise Problem(
-            "PACKAGES",
-            f"This Blender lacks {', '.join(missing)}",
-            "Install the add-on from its zip in Blender 4.2 or newer (older ones: docs/blender.md)",
-        )
+    need_packages()
     current, where = session(), endpoint(start)
     if current.connection == "refused":
         current.disconnect()  # perhaps the server knows us by now; what waits is sent on the new connection

@@ -1,6 +1,7 @@
 """A result on its body: what it changes, who gets it, when it waits. Cases for `run_case.py`."""
 
 import json
+from typing import Any
 
 import bmesh  # pyright: ignore[reportMissingImports]
 import bpy  # pyright: ignore[reportMissingImports]
@@ -64,7 +65,7 @@ def case_a_result_changes_the_material_alone() -> None:
     image = body.material_slots[0].material.node_tree.nodes["Albedo"].image
     assert image.packed_file is not None
     assert np.abs(np.array(image.pixels[:4])[0] - 200 / 255) < 0.01
-    assert json.loads(body["vitruvian_settings"])["seed"] == 0
+    assert json.loads(body.vitruvian.settings)["seed"] == 0
     assert addon("bodies").find_body(job) == body
     assert bpy.ops.vitruvian.take_off() == {"FINISHED"}
     assert [slot.material for slot in body.material_slots] == [bpy.data.materials["skin"], None]
@@ -242,6 +243,41 @@ def case_a_job_from_the_middle_of_an_edit_is_put_on_afterwards() -> None:
     uvs.faces[0].loops[0][uvs.loops.layers.uv.active].uv = (0.9, 0.9)
     bmesh.update_edit_mesh(body.data)
     assert not addon("result_import").layout_fits(job, body)
+
+
+def case_a_library_override_wears_its_result() -> None:
+    """Object overridden, mesh linked: the way characters come into a shot."""
+    bpy.context.scene.vitruvian.body = None
+    add_body().data.materials.append(bpy.data.materials.new("skin"))
+    library = str(FOLDER / "characters.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=library)
+    fresh()
+    client = server()
+    with bpy.data.libraries.load(library, link=True) as (_, wanted):
+        wanted.objects = ["Body"]
+    linked: Any = wanted.objects[0]
+    bpy.context.scene.collection.objects.link(linked)
+    panel = bpy.context.scene.vitruvian
+    panel.body = linked
+    assert "library override" in refused(bpy.ops.vitruvian.generate)
+    body = linked.override_create(remap_local_usages=True)
+    panel.body = body
+    assert body.data.library is not None
+    assert "is linked" in refused(bpy.ops.vitruvian.repair_uv)
+    job = send(client)
+    path = str(FOLDER / "shot.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    fresh()
+    finish(client, job)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    beat(5)
+    body = next(item for item in bpy.data.objects if item.override_library)
+    assert body.vitruvian.job == job.id, "it kept its number through saving"
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.open_mainfile(filepath=path)
+    body = next(item for item in bpy.data.objects if item.override_library)
+    assert body.vitruvian.job == job.id
+    assert body.material_slots[0].material.name == "Body Vitruvian"
 
 
 def case_damaged_files_never_reach_blender() -> None:

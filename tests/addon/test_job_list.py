@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from scripted import ScriptedClient
+from world import World
 
 jobs_module = import_module("vitruvian_addon.jobs")
 list_module = import_module("vitruvian_addon.job_list")
@@ -88,3 +89,33 @@ def test_a_full_disk_is_told_and_survived(tmp_path: Path, capsys: pytest.Capture
     shut.add(job(1.0))
     assert len(shut.jobs) == 1
     assert "cannot be saved" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"jobs": 3}', '{"jobs": [{"id": "../../x"}, 5, {"id": null}]}', '{"jobs": [{}]}']
+)
+def test_a_damaged_list_is_survived(tmp_path: Path, text: str) -> None:
+    (tmp_path / "jobs.json").write_text(text)
+    world = World(tmp_path)
+    assert world.session.jobs == {}
+    world.online()
+    world.send()
+    assert len(json.loads((tmp_path / "jobs.json").read_text())["jobs"]) == 1
+
+
+def test_old_jobs_and_their_files_are_dropped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_module, "KEPT", 2)
+    world.online()
+    ended = []
+    for _ in range(3):
+        job_id = world.send()
+        world.client.finish(job_id)
+        world.session.tick()
+        world.client.deliver(job_id)
+        world.session.tick()
+        ended.append(job_id)
+    world.send()
+    assert list(world.session.jobs)[:2] == ended[1:]
+    assert not world.session.list.results_folder(ended[0]).exists()
+    world.session.forget(ended[1])
+    assert ended[1] not in world.session.jobs

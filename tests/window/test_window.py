@@ -19,6 +19,7 @@ from typing import Any
 import build_addon
 import pytest
 from real_blender import Blender, install, run
+from tests.addon.servers import painting_gateway
 
 HERE = Path(__file__).parent
 SCREEN = (1600, 1000)
@@ -27,6 +28,9 @@ PATIENCE_S = 900
 """For one job; a hang ends, a slow machine does not fail."""
 VITRUVIAN = build_addon.ROOT / ".venv" / "bin" / "vitruvian"
 PRESET = os.environ.get("VITRUVIAN_WINDOW_PRESET", "DRAFT")
+PAINTER_SECONDS = os.environ.get("VITRUVIAN_WINDOW_PAINTER", "")
+"""Where set, no image model paints but a worker that shows one colour and takes so many seconds a job: for a
+machine that is too slow for window and model at once."""
 VIEWS = json.loads(os.environ.get("VITRUVIAN_WINDOW_VIEWS", "[4, 2]"))
 """Kept small; a picture for the documentation is made with more."""
 
@@ -37,6 +41,10 @@ def backend_for(blender: Blender, folder: Path) -> Iterator[dict[str, Any]]:
 
     `folder` is Blender's user folder.
     """
+    if PAINTER_SECONDS:
+        with painting_gateway(folder.parent / "state") as address:
+            yield {"backend": "REMOTE", "address": address, "use_keys": False}
+        return
     if blender.shares_our_files:
         try:
             yield {"backend": "LOCAL", "command": str(VITRUVIAN)}
@@ -81,7 +89,8 @@ def test_artist_generates_cancels_and_undoes(
     source = Path(shutil.copy2(addon_zip, tmp_path))
     for script in HERE.glob("*.py"):
         shutil.copy2(script, tmp_path)
-    task = {"module": install(blender, source, resources), "out": str(out), "prompt": PROMPT}
+    prompt = f"{PROMPT}, seconds={PAINTER_SECONDS}" if PAINTER_SECONDS else PROMPT
+    task = {"module": install(blender, source, resources), "out": str(out), "prompt": prompt}
     task |= {"views": VIEWS, "preset": PRESET, "patience_s": PATIENCE_S}
     screen = f"-screen 0 {SCREEN[0]}x{SCREEN[1]}x24 -nolisten tcp"
     command = ["xvfb-run", "-a", "-s", screen, *blender.command, "--factory-startup"]

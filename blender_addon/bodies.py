@@ -131,6 +131,11 @@ def give_numbers_back() -> None:
             item.vitruvian.uid = uid
 
 
+def may_be_here(job: Job) -> bool:
+    """Whether the open file is the job's: quick, and no promise that its body is still there."""
+    return job.target.file_id == file_id() or (job.epoch == runtime.epoch and job.session_uid != 0)
+
+
 class Finder:
     """Which bodies the open file has, looked up once for many jobs; good as long as nothing changes."""
 

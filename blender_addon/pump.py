@@ -7,7 +7,7 @@ import traceback
 
 import bpy
 
-from . import bodies, compat, overlay, previews, repair, runtime
+from . import batch_scene, bodies, compat, overlay, previews, repair, runtime
 from .job_events import Change
 from .jobs import Job
 from .problems import Problem, Told
@@ -62,8 +62,6 @@ def _beat() -> str:
         _note(change)
     if session.looking:
         return "a look at what is to be sent"
-    from . import batch_scene
-
     if batch_scene.step():
         redraw()
         return "export of a batch body"
@@ -76,8 +74,8 @@ def _beat() -> str:
         previews.take(seen)
         redraw()
         return "a preview"
-    ready = next((job for job in session.jobs.values() if job.state == "ready" and not job.offered), None)
-    if ready is not None and may_apply(ready):
+    ready = _next_to_apply()
+    if ready is not None:
         apply(ready)
         redraw()
         return "applying a result"
@@ -125,12 +123,17 @@ def _note(change: Change) -> None:
         overlay.stop(job.id)
 
 
-def may_apply(job: Job) -> bool:
-    """Whether a finished result may be put on its body by itself, now."""
-    body = bodies.find_body(job)
-    if body is None or not bpy.context.scene.vitruvian.auto_apply:
-        return False
-    return not reason_to_wait(body)
+def _next_to_apply() -> Job | None:
+    """A result that may be put on its body by itself, now. Those of other files keep nobody waiting."""
+    if not bpy.context.scene.vitruvian.auto_apply:
+        return None
+    waiting = [job for job in runtime.session().jobs.values() if job.state == "ready" and not job.offered]
+    waiting = [job for job in waiting if bodies.may_be_here(job)]
+    if not waiting:
+        return None
+    finder = bodies.Finder()
+    found = ((job, finder.find(job)) for job in waiting)
+    return next((job for job, body in found if body is not None and not reason_to_wait(body)), None)
 
 
 def reason_to_wait(body: bpy.types.Object) -> str:

@@ -193,6 +193,23 @@ def case_another_file_is_opened_at_each_phase() -> None:
         assert body.vitruvian.job == job.id, phase
 
 
+def case_a_result_of_another_file_keeps_nobody_waiting() -> None:
+    client = server()
+    elsewhere, deleted = [], []
+    for jobs in (elsewhere, deleted):
+        fresh()
+        body = add_body()
+        jobs.append(send(client))
+    bpy.data.objects.remove(body)
+    body = add_body()
+    job = send(client)
+    for done in (*elsewhere, *deleted, job):
+        finish(client, done)
+    beat(3)
+    assert body.vitruvian.job == job.id
+    assert not elsewhere[0].offered
+
+
 def case_it_waits_while_the_artist_works() -> None:
     client = server()
     body = add_body()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +46,51 @@ def test_no_server_is_told_in_one_line(
     assert address in told
     assert len(told.splitlines()) == 1
     assert run(["status", "--server", "nowhere"]) == 2
+
+
+@pytest.mark.parametrize("option", ["--blender", "--python"])
+def test_a_program_that_is_not_there_is_told_in_one_line(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.blend").write_bytes(b"BLENDER")
+    assert run(["batch", str(tmp_path / "a.blend"), option, str(tmp_path / "none")]) == 2
+    told = capsys.readouterr().err
+    assert "is not a program" in told
+    assert len(told.splitlines()) == 1
+
+
+SLOW_TO_STOP = """
+import signal, sys, time
+
+def end(*_):
+    time.sleep(0.5)
+    sys.exit(130)
+
+signal.signal(signal.SIGINT, end)
+print("begun", flush=True)
+time.sleep(60)
+"""
+
+
+def test_ctrl_c_lets_blender_end_its_batch(tmp_path: Path) -> None:
+    for name in ("a.blend", "b.blend"):
+        (tmp_path / name).write_bytes(b"BLENDER")
+    blender = tmp_path / "blender"
+    blender.write_text(f"#!{sys.executable}\n{SLOW_TO_STOP}")
+    blender.chmod(0o755)
+    files = [str(tmp_path / name) for name in ("a.blend", "b.blend")]
+    command = [sys.executable, "-c", "from vitruvian.cli import main; main()", "batch", *files]
+    process = subprocess.Popen(
+        [*command, "--blender", str(blender)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    while "begun" not in process.stdout.readline():
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    told = process.stdout.read()
+    assert process.wait(60) == 130
+    assert "a.blend  stopped" in told
+    assert "b.blend  not begun" in told
 
 
 def test_priors_have_names(tmp_path: Path) -> None:

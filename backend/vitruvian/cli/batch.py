@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -89,6 +91,7 @@ def batch(
     if blender is None:
         start = _module_command(python or Path(sys.executable), addon or _own_addon())
     else:
+        _check_program("blender", blender)
         start = [str(blender), "--background"]
     outcomes: list[Outcome] = []
     for file in files:
@@ -96,7 +99,7 @@ def batch(
         target = ["--output", str((out / file.name).absolute())] if out is not None else []
         between = [] if blender is None else ["--command", "vitruvian"]
         command = [*start, str(file.absolute()), *between, *options, *target]
-        outcomes.append(Outcome(file, subprocess.run(command, env=_environment(), check=False).returncode))
+        outcomes.append(Outcome(file, _run(command)))
         if outcomes[-1].code in (EXIT_NO_BACKEND, EXIT_STOPPED):
             break  # the next file would fare no better
     print(summary(files, outcomes))
@@ -149,6 +152,7 @@ def _module_command(python: Path, addon: Path) -> list[str]:
         raise UserError(
             "addon", str(addon), "is not the add-on's folder", "Give the path of blender_addon with --addon"
         )
+    _check_program("python", python)
     probe = subprocess.run(
         [str(python), "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('bpy') is None)"],
         check=False,
@@ -161,6 +165,20 @@ def _module_command(python: Path, addon: Path) -> list[str]:
             "Give the Python of an environment with Blender's module (pip install bpy), or --blender PATH",
         )
     return [str(python), str(script)]
+
+
+def _check_program(name: str, path: Path) -> None:
+    if shutil.which(path) is None:
+        raise UserError(name, str(path), "is not a program that can be started", "Check the path")
+
+
+def _run(command: list[str]) -> int:
+    """One Blender's life. Ctrl-C reaches it, too, and it ends between two steps: that is waited for."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run(command, env=_environment(), check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _own_addon() -> Path:

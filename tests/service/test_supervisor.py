@@ -122,6 +122,12 @@ def test_stopping_stops_both_and_so_does_the_supervisors_death(tmp_path: Path) -
         until_gone(gateway)
 
 
+def test_a_gateway_that_is_stopped_by_itself_is_not_started_again(tmp_path: Path) -> None:
+    with watched(tmp_path / "state") as served:
+        os.kill(served.gateway, signal.SIGTERM)
+        assert served.process.wait(PATIENCE) == 0
+
+
 def test_settings_that_are_refused_are_not_tried_again(tmp_path: Path) -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -59,7 +60,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: gateway.stop())
 
     def wait_for_the_end() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin: a thread that sits in there breaks the interpreter's own end.
+        while os.read(0, 4096):
+            pass
         gateway.stop()
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()

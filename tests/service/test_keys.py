@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -170,6 +171,30 @@ def test_the_self_test_catches_a_door_left_open(folder: Path) -> None:
             gatekeeper.close()
             context.term()
             elsewhere.term()
+
+
+def test_the_self_test_works_on_the_newer_addresses_too(folder: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    context = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    router.ipv6, router.linger = True, 0
+    gatekeeper = Gatekeeper(context, AllowList(folder / "allowed.txt"))
+    keys = read_key_file(folder / "server.json")
+    secure(router, keys)
+    try:
+        for address in ("tcp://[::1]:*", "tcp://[::]:*"):
+            before = gatekeeper.refused
+            router.bind(address)
+            self_test(context, router, gatekeeper, keys["public"])
+            assert gatekeeper.refused == before + 1
+            router.unbind(router.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0"))
+    finally:
+        router.close()
+        gatekeeper.close()
+        context.term()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "[::]", "192.168.1.7", "studio.example"])

@@ -169,6 +169,7 @@ def self_test(context: zmq.Context, router: zmq.Socket, gatekeeper: Gatekeeper, 
     public, secret = zmq.curve_keypair()
     stranger: zmq.Socket = context.socket(zmq.DEALER)
     stranger.linger = 0
+    stranger.ipv6 = router.ipv6
     stranger.curve_serverkey = server_key.encode("ascii")
     stranger.curve_publickey, stranger.curve_secretkey = public, secret
     endpoint = router.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")

@@ -174,24 +174,30 @@ class LocalBackend:
             raise Problem(
                 "NO_BACKEND", "The backend is not installed on this computer", "Install it, or use a server"
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not take_lock(self._lock_path, LOCK_STALE_S):
-            raise Problem("BUSY", "Another Blender is starting the backend", "Wait a moment, then try again")
         try:
-            port = free_port()
-            self._rotate_log()
-            state = str(self.folder / "state")
-            full = [*program, "serve", "--address", f"tcp://127.0.0.1:{port}", "--state", state]
-            with self.serve_log.open("ab") as log:
-                self._process = spawn(full, log, detached=True)
-            record = Record(self._process.pid, port, start_time(self._process.pid))
-            write_atomically(self._record_path, json.dumps(vars(record)))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not take_lock(self._lock_path, LOCK_STALE_S):
+                raise Problem(
+                    "BUSY", "Another Blender is starting the backend", "Wait a moment, then try again"
+                )
+            try:
+                return self.record or self._started(program)  # another Blender may have been quicker
+            finally:
+                self._lock_path.unlink(missing_ok=True)
         except OSError as error:
             raise Problem(
                 "NO_BACKEND", f"The backend cannot be started: {error}", "Install it again"
             ) from error
-        finally:
-            self._lock_path.unlink(missing_ok=True)
+
+    def _started(self, program: list[str]) -> Record:
+        port = free_port()
+        self._rotate_log()
+        state = str(self.folder / "state")
+        full = [*program, "serve", "--address", f"tcp://127.0.0.1:{port}", "--state", state]
+        with self.serve_log.open("ab") as log:
+            self._process = spawn(full, log, detached=True)
+        record = Record(self._process.pid, port, start_time(self._process.pid))
+        write_atomically(self._record_path, json.dumps(vars(record)))
         self._died = False
         return record
 

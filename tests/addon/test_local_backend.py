@@ -130,6 +130,22 @@ def test_two_starts_at_once_are_one(backend: Any) -> None:
     assert not lock.exists()
 
 
+def test_another_blender_that_was_quicker_keeps_its_backend(
+    backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts one after this Blender has looked, and before it has the lock."""
+    theirs, take_lock = [], local_backend.take_lock
+
+    def slowly(path: Path, stale_s: float) -> bool:
+        monkeypatch.setattr(local_backend, "take_lock", take_lock)
+        theirs.append(local_backend.LocalBackend(tmp_path / "backend").start(COMMAND))
+        return take_lock(path, stale_s)
+
+    monkeypatch.setattr(local_backend, "take_lock", slowly)
+    assert [backend.start(COMMAND)] == theirs
+    assert not (backend.folder / "backend.lock").exists()
+
+
 def test_without_a_program_the_remedy_is_to_install(backend: Any) -> None:
     with pytest.raises(problems.Problem) as caught:
         backend.start()

@@ -111,7 +111,7 @@ def cancel_one() -> gui.Script[None]:
     yield from gui.wait_for(
         "painting", lambda: job.state == "running" and job.fraction > 0, TASK["patience_s"]
     )
-    x, y = yield from gui.find("bpy.ops.vitruvian.cancel(")
+    x, y = yield from gui.find("bpy.ops.vitruvian.cancel(", columns=(0.9, 0.92, 0.86))
     pressed = time.monotonic()
     yield from gui.press(x, y)
     yield from gui.wait_for("the end of a cancelled job", lambda: job.state == "cancelled", 60)

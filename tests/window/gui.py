@@ -133,16 +133,19 @@ def _press_last_tab() -> Script[None]:
     raise NotSeen("no tabs at the sidebar's edge")
 
 
-def find(told: str, kind: str = "operator") -> Script[tuple[int, int]]:
+def find(
+    told: str, kind: str = "operator", columns: tuple[float, ...] = (0.5, 0.12, 0.8, 0.86, 0.9)
+) -> Script[tuple[int, int]]:
     """Where a button of the sidebar is, on the screen.
 
     Args:
         told: what Blender says of it: part of an operator's Python call, or of a property's path.
         kind: "operator" or "property".
+        columns: where to look, as shares of the sidebar's width, the likeliest first.
     """
     for attempt in range(TRIES):
         side = region("UI")
-        for share in (0.12, 0.5, 0.8, 0.86, 0.9):
+        for share in columns:
             x = side.x + round(share * side.width)
             for y in _patches(x, side, shortest=9, longest=40):
                 yield from point(x, y)

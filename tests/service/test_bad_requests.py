@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -11,11 +13,14 @@ import zmq
 from raw import Raw
 from serving import Artist, Served, served, small_scene
 
+from vitruvian.service.intake import MAX_UPLOADS
 from vitruvian_protocol import events as e
 from vitruvian_protocol import limits
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.codec import decode, encode, pack_scene
 from vitruvian_protocol.scene import Settings
+
+SHA = "0123456789abcdef" * 4
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +74,27 @@ def test_too_many_requests_are_refused_and_do_no_harm(gateway: Served) -> None:
             codes.add(message.error.code if isinstance(message, m.Error) else message.t)
         assert codes == {"pong", "RATE"}
         assert isinstance(artist.end(artist.submit("the next one")), e.Done)
+
+
+def test_comings_and_goings_leave_nothing_behind(gateway: Served) -> None:
+    def open_files() -> int:
+        assert gateway.process is not None
+        return len(list(Path(f"/proc/{gateway.process.pid}/fd").iterdir()))
+
+    blob = pack_scene(small_scene())
+    with Raw(gateway.address) as watcher:
+        before = open_files()
+        for _ in range(150):
+            with Raw(gateway.address) as raw:
+                # Left half-way: nobody ever sends this one.
+                assert isinstance(raw.ask(m.PutBegin(sha256=SHA, size=len(blob))), m.PutReady)
+        most = before + MAX_UPLOADS + 2
+        for _ in range(100):  # the last ones are closed a moment later
+            assert isinstance(watcher.ask(m.Ping()), m.Pong)
+            if open_files() <= most:
+                break
+            time.sleep(0.1)
+        assert open_files() <= most
 
 
 def test_sessions_have_an_end(gateway: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sqlite3
@@ -186,6 +187,7 @@ def check_blob(path: Path) -> ErrorInfo | None:
     try:
         read_scene(path)
     except ProtocolError as error:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it may be in use elsewhere; the housekeeping finds it
+            path.unlink()
         return info_of(error)
     return None

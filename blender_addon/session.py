@@ -193,11 +193,9 @@ class Session:
 
     def tick(self, budget_s: float = 0.008) -> list[Change]:
         """Take what came from the server for about `budget_s`, and go on with a look for as long."""
-        if self._client is None:
-            return []
         changes: list[Change] = []
         saving = False
-        for event in self._client.poll(budget_s):
+        for event in self._client.poll(budget_s) if self._client is not None else ():
             change, matters = self._take(event)
             saving = saving or matters
             if change is not None and change not in changes:
@@ -241,7 +239,8 @@ class Session:
     def _notice_silence(self) -> bool:
         """Say so when nobody has answered since the connection was opened."""
         late = self._clock() - self._opened_at > UNREACHABLE_AFTER_S
-        if self._connected or self.error is not None or not late or self.endpoint is None:
+        waiting = self._client is not None and not self._connected and self.error is None
+        if self.endpoint is None or not waiting or not late:
             return False
         self.error = Told(
             "UNREACHABLE",

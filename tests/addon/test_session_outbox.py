@@ -14,6 +14,7 @@ from world import (
     connection,
     job_words,
     problems,
+    session_module,
 )
 
 from vitruvian_protocol import events
@@ -125,3 +126,16 @@ def test_a_scene_that_cannot_be_sent_leaves_no_job(world: World) -> None:
         world.send()
     assert world.session.jobs == {}
     assert not (world.folder / "jobs.json").exists()
+
+
+def test_a_look_goes_on_without_a_connection_and_the_job_waits_for_one(world: World) -> None:
+    world.online()
+    job = send_after(world, look(world, 1))
+    world.session.disconnect()
+    world.time += session_module.UNREACHABLE_AFTER_S + 1
+    for _ in range(2):
+        world.session.tick()
+    assert (job.state, world.session.hurried) == ("sending", False), "nothing is left to do meanwhile"
+    assert world.session.error is None
+    world.online()
+    assert world.client.submitted == [job.id]

@@ -105,9 +105,9 @@ def generate() -> gui.Script[Any]:
 
 def cancel_one() -> gui.Script[None]:
     """Start a job and stop it once it paints. It is a long one: a slow window may take minutes to press X."""
-    settings().steps = 200
+    settings().steps, settings().prompt = 200, TASK["long_prompt"]
     job = yield from generate()
-    settings().preset = TASK["preset"]
+    settings().preset, settings().prompt = TASK["preset"], TASK["prompt"]
     yield from gui.wait_for(
         "painting", lambda: job.state == "running" and job.fraction > 0, TASK["patience_s"]
     )

@@ -89,8 +89,10 @@ def test_artist_generates_cancels_and_undoes(
     source = Path(shutil.copy2(addon_zip, tmp_path))
     for script in HERE.glob("*.py"):
         shutil.copy2(script, tmp_path)
-    prompt = f"{PROMPT}, seconds={PAINTER_SECONDS}" if PAINTER_SECONDS else PROMPT
-    task = {"module": install(blender, source, resources), "out": str(out), "prompt": prompt}
+    task = {"module": install(blender, source, resources), "out": str(out)}
+    task |= {"prompt": PROMPT, "long_prompt": PROMPT}
+    if PAINTER_SECONDS:
+        task |= {"prompt": f"{PROMPT}, seconds={PAINTER_SECONDS}", "long_prompt": f"{PROMPT}, seconds=3000"}
     task |= {"views": VIEWS, "preset": PRESET, "patience_s": PATIENCE_S}
     screen = f"-screen 0 {SCREEN[0]}x{SCREEN[1]}x24 -nolisten tcp"
     command = ["xvfb-run", "-a", "-s", screen, *blender.command, "--factory-startup"]

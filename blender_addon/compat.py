@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import bpy
@@ -11,6 +12,7 @@ VERSION: tuple[int, int, int] = tuple(bpy.app.version)  # pyright: ignore[report
 PACKAGE = __package__ or "vitruvian"
 
 
+@lru_cache(maxsize=1)
 def user_folder() -> Path:
     """The only folder that the add-on writes to: the extension's own, which survives updates."""
     if hasattr(bpy.utils, "extension_path_user"):

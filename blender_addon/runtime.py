@@ -175,6 +175,7 @@ def make_keys() -> str:
 
     public, secret = make_keypair()
     path = _keys_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump({"public": public, "secret": secret}, file)

@@ -103,6 +103,19 @@ def generate() -> gui.Script[Any]:
     return next(job for job in jobs() if job.id not in before)
 
 
+def press_cancel(job: Any) -> gui.Script[float]:
+    """Press the job's X until Blender has taken it, which a busy one may miss; when that was."""
+    for _ in range(gui.TRIES):
+        x, y = yield from gui.find("bpy.ops.vitruvian.cancel(", columns=(0.9, 0.92, 0.86))
+        pressed = time.monotonic()
+        yield from gui.press(x, y)
+        for _ in range(40):
+            if job.cancelling or job.ended:
+                return pressed
+            yield 0.25
+    raise gui.NotSeen("the X takes no press")
+
+
 def cancel_one() -> gui.Script[None]:
     """Start a job and stop it once it paints. It is a long one: a slow window may take minutes to press X."""
     settings().steps, settings().prompt = 200, TASK["long_prompt"]
@@ -111,9 +124,7 @@ def cancel_one() -> gui.Script[None]:
     yield from gui.wait_for(
         "painting", lambda: job.state == "running" and job.fraction > 0, TASK["patience_s"]
     )
-    x, y = yield from gui.find("bpy.ops.vitruvian.cancel(", columns=(0.9, 0.92, 0.86))
-    pressed = time.monotonic()
-    yield from gui.press(x, y)
+    pressed = yield from press_cancel(job)
     yield from gui.wait_for("the end of a cancelled job", lambda: job.state == "cancelled", 60)
     seen["cancelled_after_s"] = round(time.monotonic() - pressed, 2)
     seen["worn_after_cancel"] = settings().body.vitruvian.job

@@ -84,7 +84,7 @@ def test_unguided_steps_neither_decode_nor_change() -> None:
     def refuse(latents: Tensor) -> Tensor:
         raise AssertionError("decoded at an unguided step")
 
-    settings = ConsistencySettings(start=0.5, end=0.8)
+    settings = ConsistencySettings(start=0.5, end=0.8, every_n=2)
     guided = with_consistency(views_differ, mean_of_left_half, encode, refuse, settings)
     for step in (0, 3, 9):
         assert torch.equal(guided(x_t(), level(step)), views_differ(x_t(), level(step)))
@@ -100,8 +100,9 @@ def test_sampling_with_no_guided_step_is_plain_sampling() -> None:
 @pytest.mark.parametrize(
     ("settings", "steps"),
     [
-        (ConsistencySettings(), [1, 3, 5, 7, 9]),
-        (ConsistencySettings(every_n=1, end=0.5), [0, 1, 2, 3, 4]),
+        (ConsistencySettings(), list(range(10))),
+        (ConsistencySettings(every_n=2), [1, 3, 5, 7, 9]),
+        (ConsistencySettings(end=0.5), [0, 1, 2, 3, 4]),
         (ConsistencySettings(start=0.2, every_n=3), [3, 6, 9]),
     ],
 )
@@ -126,7 +127,7 @@ def test_watcher_sees_the_fused_pictures_of_guided_steps() -> None:
         identity,
         encode,
         decode,
-        ConsistencySettings(),
+        ConsistencySettings(every_n=2),
         lambda l, i: seen.append((l.step, i.shape)),
     )
     for step in range(10):
@@ -141,7 +142,7 @@ def test_latent_mask_holds_every_touched_cell() -> None:
 
 
 def test_only_the_last_guided_step_is_done_over() -> None:
-    settings = ConsistencySettings(end=0.8, last_passes=3)
+    settings = ConsistencySettings(end=0.8, every_n=2, last_passes=3)
     assert [settings.passes(level(s)) for s in range(10)] == [0, 1, 0, 1, 0, 1, 0, 3, 0, 0]
 
 

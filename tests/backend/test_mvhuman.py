@@ -78,7 +78,7 @@ def test_every_device_changes_the_views(
 def test_record_is_complete_and_json(avatar: Avatar, inputs: Inputs, tiny: Prior) -> None:
     record = json.loads(json.dumps(avatar.report, allow_nan=False))
     assert record["settings"]["seed"] == 0
-    assert record["settings"]["consistency"]["every_n"] == 2
+    assert record["settings"]["consistency"]["every_n"] == 1
     assert record["prior"]["sha256"] == tiny.hash
     assert [c["name"] for c in record["cameras"]] == list(inputs.rig.names)
     assert record["versions"]["torch"] == torch.__version__

@@ -38,16 +38,18 @@ class ConsistencySettings:
     """First guided step, as a share of all steps."""
     end: float = 1.0
     """Last guided step, as a share of all steps; 1 guides the last step, which is what the views end as."""
-    every_n: int = 2
-    """Guide every n-th step, counted back from the last guided one; the others restore detail."""
+    every_n: int = 1
+    """Guide every n-th step, counted back from the last guided one; steps between them restore detail."""
     power_start: float = 0.0
     """Exponent of the viewing angle's cosine in the weights at first: all views have a say."""
     power_end: float = 6.0
     """The same at last: the best view has nearly all the say, so nothing is averaged away."""
     last_passes: int = 2
     """How often it is done at the last guided step: the autoencoder takes on only part of a change."""
-    cancel_round_trip: bool = True
-    """Take back what encoding a decoded picture changes by itself."""
+    cancel_round_trip: bool | None = None
+    """Take back what encoding a decoded picture changes by itself; None takes what suits the prior. With a
+    large autoencoder that change is a loss of detail. The bundled one's pulls blurred predictions towards
+    pictures that it knows, and is kept (docs/evaluation.md)."""
     keep_variance: bool = True
     """Give fused regions the local variance that the views had before."""
     gain_limit: float = 2.5
@@ -94,7 +96,7 @@ def with_consistency(
         fused = torch.where(shared[:, None], fused, images)
         if settings.keep_variance:
             fused = align_variance(fused, images, shared, limit=settings.gain_limit)
-        before = encode(images) if settings.cancel_round_trip else x0
+        before = x0 if settings.cancel_round_trip is False else encode(images)
         return x0 + latent_mask(shared, x0) * (encode(fused) - before), fused
 
     def consistent(x_t: Tensor, level: NoiseLevel) -> Tensor:

@@ -28,7 +28,7 @@ class Ablation:
 
 
 def variants() -> dict[str, MVHumanSettings]:
-    """The default, then the default without one device each."""
+    """The default, then the default with one device changed each."""
     full = MVHumanSettings(seed=SEED)
     consistency = full.consistency or ConsistencySettings()
 
@@ -39,7 +39,8 @@ def variants() -> dict[str, MVHumanSettings]:
         "full": full,
         "independent views": replace(full, consistency=None),
         "no reference attention": replace(full, reference=False),
-        "round trip not cancelled": without(cancel_round_trip=False),
+        "round trip cancelled": without(cancel_round_trip=True),
+        "guided at every second step": without(every_n=2),
         "variance not kept": without(keep_variance=False),
         "plain averaging (power 0)": without(power_start=0.0, power_end=0.0),
         "pairwise neighbour warps": replace(full, fuser="neighbours"),

@@ -99,7 +99,7 @@ def visible_by_rays(
 def likeness(people: list[Person], sets: list[ViewSet]) -> float:
     """Sliced Wasserstein distance between the patches of all true renderings and of all pictures made.
 
-    Of all people together: one person's distance depends on what the prompt leaves open, such as a skin
+    Of all people together, where one person's distance depends on what the prompt leaves open, such as a skin
     tone, which guided views choose once and independent views sixteen times.
     """
     masks = [views.gbuffer.mask for views in sets]

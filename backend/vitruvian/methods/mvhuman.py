@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from jaxtyping import Float
@@ -180,13 +180,14 @@ def _sample(
             denoise = with_reference(denoise, bank, references, settings.reference_end)
         chunks = view_chunks(len(rig), chunk, references)
         guided: Denoiser = with_guidance(denoise, positive, negative, guidance_scale(settings, prior), chunks)
-        if fuser is not None and settings.consistency is not None:
+        consistency = consistency_settings(settings, prior)
+        if fuser is not None and consistency is not None:
             guided = with_consistency(
                 guided,
                 fuser,
                 functools.partial(encode, prior, chunk=chunk, quick=True),
                 functools.partial(decode, prior, chunk=chunk, quick=True),
-                settings.consistency,
+                consistency,
                 watch=lambda level, images: pictures.append(images),
             )
         noise = view_noise(settings.seed, rig.names, latent_shape(prior, rig.height, rig.width), prior.device)
@@ -229,3 +230,11 @@ def guidance_scale(settings: MVHumanSettings, prior: Prior) -> float:
     if settings.guidance is not None:
         return settings.guidance
     return float(prior.card.get("guidance", OWN_GUIDANCE)) if prior.card else SD_GUIDANCE
+
+
+def consistency_settings(settings: MVHumanSettings, prior: Prior) -> ConsistencySettings | None:
+    """The settings' own, with what they leave open as it suits the prior."""
+    own = settings.consistency
+    if own is None or own.cancel_round_trip is not None:
+        return own
+    return replace(own, cancel_round_trip=not prior.card)

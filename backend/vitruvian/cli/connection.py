@@ -33,12 +33,14 @@ def connected(server: str, keys: Path | None) -> Iterator[Client]:
         UserError: no server there, or it does not let us in.
     """
     import vitruvian
+    from vitruvian.service.allocation import keep_freed_blocks
     from vitruvian.service.config import check_address
     from vitruvian.service.curve import check_key, read_key_file
     from vitruvian_protocol import events
     from vitruvian_protocol.client import Client, ClientKeys
 
     check_address(server)
+    keep_freed_blocks()
     pair = None
     if keys is not None:
         data = read_key_file(keys)

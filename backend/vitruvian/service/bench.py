@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from vitruvian.core.errors import UserError
+from vitruvian.service.allocation import keep_freed_blocks
 from vitruvian.service.config import ServeConfig
 from vitruvian.service.curve import ALLOWED_FILE, SERVER_FILE, AllowList, make_key_file
 from vitruvian.service.executor import local_workers
@@ -46,7 +47,11 @@ class Figure:
 
 
 def bench_transfers(megabytes: int = 128, files: int = 3) -> list[Figure]:
-    """Results over loopback into a temporary folder, hashed on both sides, in the clear and encrypted."""
+    """Results over loopback into a temporary folder, hashed on both sides, in the clear and encrypted.
+
+    This process fetches as `vitruvian submit` does.
+    """
+    keep_freed_blocks()
     data = bytes(megabytes * 1_000_000)
     begin = time.perf_counter()
     hashlib.sha256(data).digest()

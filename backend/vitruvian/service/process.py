@@ -45,9 +45,11 @@ def read_settings(line: bytes) -> tuple[ServeConfig, dict[str, list[str]]]:
 
 def main() -> None:
     """Serve until told to stop. The exit code is 0, or one of those above."""
+    from vitruvian.service.allocation import keep_freed_blocks
     from vitruvian.service.executor import LocalExecutor
     from vitruvian.service.gateway import Gateway
 
+    keep_freed_blocks()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # Ctrl-C reaches every process of a terminal: whoever started this one decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -20,7 +20,13 @@ from vitruvian.diffusion.consistency import ConsistencySettings
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.text import view_prompts
 from vitruvian.methods.inputs import Inputs
-from vitruvian.methods.mvhuman import MVHumanSettings, paint_views, reference_view, run
+from vitruvian.methods.mvhuman import (
+    MVHumanSettings,
+    consistency_settings,
+    paint_views,
+    reference_view,
+    run,
+)
 from vitruvian.render.rigs import default_rig
 
 SETTINGS = MVHumanSettings(steps=3, guidance=2.0, texture_size=512, reference=False)
@@ -73,6 +79,19 @@ def test_every_device_changes_the_views(
     change: dict[str, object], avatar: Avatar, inputs: Inputs, tiny: Prior
 ) -> None:
     assert not torch.equal(paint(inputs, tiny, **change), avatar.views.images)
+
+
+def test_the_round_trip_is_cancelled_for_priors_that_are_not_ours(tiny: Prior) -> None:
+    def cancels(prior: Prior, settings: MVHumanSettings) -> bool | None:
+        chosen = consistency_settings(settings, prior)
+        return None if chosen is None else chosen.cancel_round_trip
+
+    ours, theirs = replace(tiny, card={"name": "mini"}), replace(tiny, card={})
+    assert cancels(ours, SETTINGS) is False
+    assert cancels(theirs, SETTINGS) is True
+    asked = replace(SETTINGS, consistency=ConsistencySettings(cancel_round_trip=True))
+    assert cancels(ours, asked) is True
+    assert cancels(ours, replace(SETTINGS, consistency=None)) is None
 
 
 def test_record_is_complete_and_json(avatar: Avatar, inputs: Inputs, tiny: Prior) -> None:

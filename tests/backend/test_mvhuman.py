@@ -21,11 +21,14 @@ from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.text import view_prompts
 from vitruvian.methods.inputs import Inputs
 from vitruvian.methods.mvhuman import (
+    OWN_GUIDANCE,
+    SD_CONTROL,
+    SD_GUIDANCE,
     MVHumanSettings,
-    consistency_settings,
     paint_views,
     reference_view,
     run,
+    suited,
 )
 from vitruvian.render.rigs import default_rig
 
@@ -81,23 +84,31 @@ def test_every_device_changes_the_views(
     assert not torch.equal(paint(inputs, tiny, **change), avatar.views.images)
 
 
-def test_the_round_trip_is_cancelled_for_priors_that_are_not_ours(tiny: Prior) -> None:
-    def cancels(prior: Prior, settings: MVHumanSettings) -> bool | None:
-        chosen = consistency_settings(settings, prior)
-        return None if chosen is None else chosen.cancel_round_trip
-
+def test_what_is_left_open_suits_the_prior_and_what_is_asked_for_stays(tiny: Prior) -> None:
     ours, theirs = replace(tiny, card={"name": "mini"}), replace(tiny, card={})
-    assert cancels(ours, SETTINGS) is False
-    assert cancels(theirs, SETTINGS) is True
-    asked = replace(SETTINGS, consistency=ConsistencySettings(cancel_round_trip=True))
-    assert cancels(ours, asked) is True
-    assert cancels(ours, replace(SETTINGS, consistency=None)) is None
+    open_settings = MVHumanSettings()
+
+    def cancels(settings: MVHumanSettings) -> bool | None:
+        assert settings.consistency is not None
+        return settings.consistency.cancel_round_trip
+
+    own, sd = suited(open_settings, ours), suited(open_settings, theirs)
+    assert (cancels(own), cancels(sd)) == (False, True)
+    assert (own.guidance, sd.guidance) == (OWN_GUIDANCE, SD_GUIDANCE)
+    assert (own.control, sd.control) == ({}, SD_CONTROL)
+    assert suited(own, theirs) == own
+    asked = replace(open_settings, guidance=0.0, consistency=ConsistencySettings(cancel_round_trip=True))
+    assert cancels(suited(asked, ours)) is True
+    assert suited(asked, ours).guidance == 0.0
+    assert suited(replace(open_settings, consistency=None), ours).consistency is None
 
 
 def test_record_is_complete_and_json(avatar: Avatar, inputs: Inputs, tiny: Prior) -> None:
     record = json.loads(json.dumps(avatar.report, allow_nan=False))
     assert record["settings"]["seed"] == 0
     assert record["settings"]["consistency"]["every_n"] == 1
+    assert record["settings"]["consistency"]["cancel_round_trip"] is (not tiny.card)
+    assert record["settings"]["control"] is not None
     assert record["prior"]["sha256"] == tiny.hash
     assert [c["name"] for c in record["cameras"]] == list(inputs.rig.names)
     assert record["versions"]["torch"] == torch.__version__

@@ -32,19 +32,19 @@ def variants() -> dict[str, MVHumanSettings]:
     full = MVHumanSettings(seed=SEED)
     consistency = full.consistency or ConsistencySettings()
 
-    def without(**changes: object) -> MVHumanSettings:
+    def changed(**changes: object) -> MVHumanSettings:
         return replace(full, consistency=replace(consistency, **changes))  # pyright: ignore[reportArgumentType]
 
     return {
         "full": full,
         "independent views": replace(full, consistency=None),
         "no reference attention": replace(full, reference=False),
-        "round trip cancelled": without(cancel_round_trip=True),
-        "guided at every second step": without(every_n=2),
-        "variance not kept": without(keep_variance=False),
-        "plain averaging (power 0)": without(power_start=0.0, power_end=0.0),
+        "round trip cancelled": changed(cancel_round_trip=True),
+        "guided at every second step": changed(every_n=2),
+        "variance not kept": changed(keep_variance=False),
+        "plain averaging (power 0)": changed(power_start=0.0, power_end=0.0),
         "pairwise neighbour warps": replace(full, fuser="neighbours"),
-        "guided until 80 % of the steps": without(end=0.8),
+        "guided until 80 % of the steps": changed(end=0.8),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from vitruvian.texture.overlap import find_overlap, overlap_psnr
 from vitruvian.texture.texels import texel_map
 
 JUDGED_TEXELS = 40_000
+POOLED_PATCHES = 16_384
 EDGE_ON = 0.05
 """Cosine up to which a surface is edge-on to a camera, which then shows nothing of it."""
 
@@ -96,33 +98,38 @@ def visible_by_rays(
     return visible
 
 
-def likeness(people: list[Person], sets: list[ViewSet]) -> float:
-    """Sliced Wasserstein distance between the patches of all true renderings and of all pictures made.
-
-    Of all people together, where one person's distance depends on what the prompt leaves open, such as a skin
-    tone, which guided views choose once and independent views sixteen times.
-    """
-    masks = [views.gbuffer.mask for views in sets]
-    truth = pooled_patches([p.truth for p in people], masks)
-    return sliced_wasserstein(truth, pooled_patches([views.images for views in sets], masks))
-
-
 def truth_floor(people: list[Person]) -> float:
     """Patch distance between the true renderings of two halves of `people`: what chance alone gives."""
     half = len(people) // 2
 
     def all_patches(side: list[Person]) -> Tensor:
-        return pooled_patches([p.truth for p in side], [p.slots > 0 for p in side])
+        return torch.cat([patches(p.truth, p.slots > 0, count=POOLED_PATCHES // half) for p in side])
 
     return sliced_wasserstein(all_patches(people[:half]), all_patches(people[half : 2 * half]))
 
 
-def pooled_patches(
-    pictures: list[Float[Tensor, "N 3 H W"]], masks: list[Bool[Tensor, "N H W"]], count: int = 16384
-) -> Float[Tensor, "K D"]:
-    """`count` patches in all, as many of each set of pictures."""
-    each = count // len(pictures)
-    return torch.cat([patches(p, mask, count=each) for p, mask in zip(pictures, masks, strict=True)])
+class PatchPool:
+    """Patches of all people together, true and made.
+
+    One person's distance depends on what the prompt leaves open, such as a skin tone, which guided views
+    choose once and independent views sixteen times; over all people that evens out.
+    """
+
+    def __init__(self, people: int) -> None:
+        self._each = POOLED_PATCHES // people
+        self._truth: list[Float[Tensor, "K D"]] = []
+        self._made: dict[str, list[Float[Tensor, "K D"]]] = {}
+
+    def add(self, person: Person, sets: Mapping[str, ViewSet]) -> None:
+        """The same places of the true renderings and of each set of views."""
+        mask = next(iter(sets.values())).gbuffer.mask
+        self._truth.append(patches(person.truth, mask, count=self._each))
+        for name, views in sets.items():
+            self._made.setdefault(name, []).append(patches(views.images, mask, count=self._each))
+
+    def distance(self, name: str) -> float:
+        """Sliced Wasserstein distance of what was added under `name` to the truth."""
+        return sliced_wasserstein(torch.cat(self._truth), torch.cat(self._made[name]))
 
 
 def reconstruction_psnr(prior: Prior, person: Person, mask: Bool[Tensor, "N H W"]) -> list[float]:

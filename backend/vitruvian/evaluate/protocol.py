@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vitruvian.core.images import Avatar, ViewSet
+from vitruvian.core.images import Avatar
 from vitruvian.core.report import Report, silent
 from vitruvian.diffusion.prior import Prior
 from vitruvian.evaluate.adherence import ColourFinding, judge_colours, median_difference, share_right
 from vitruvian.evaluate.consistency import (
+    PatchPool,
     ViewFigures,
-    likeness,
     measure_views,
     reconstruction_psnr,
     truth_floor,
@@ -53,9 +53,9 @@ class Evaluation:
     """dB of the autoencoder's reconstruction of each true rendering."""
     guided: list[ViewFigures]
     independent: list[ViewFigures]
-    likeness_guided: float
+    pooled_guided: float
     """Patch distance of all guided views to all true renderings."""
-    likeness_independent: float
+    pooled_independent: float
     floor: float
     """The same between two halves of the true renderings."""
 
@@ -79,8 +79,8 @@ class Evaluation:
             Target("Laplacian energy, guided / independent", sharp, ">= 0.85", sharp >= 0.85),
             Target("patch distance to the person's truth, guided", near, "<= independent", near <= far),
             Target("patch distance to the person's truth, independent", far, "", None),
-            Target("all people's patches together, guided", self.likeness_guided, "", None),
-            Target("all people's patches together, independent", self.likeness_independent, "", None),
+            Target("all people's patches together, guided", self.pooled_guided, "", None),
+            Target("all people's patches together, independent", self.pooled_independent, "", None),
             Target("all people's patches together, halves of the truth", self.floor, "", None),
             Target("texture drawn again vs its views", again, ">= 30", again >= 30, "dB"),
             Target("coverage of visible texels", 100 * covered, ">= 99.5", covered >= 0.995, "%"),
@@ -108,21 +108,25 @@ def evaluate(
     everyone = held_out_people(max(compared, 2), prior.image_size, FULL_RING)
     guided: list[ViewFigures] = []
     independent: list[ViewFigures] = []
-    guided_views: list[ViewSet] = []
-    independent_views: list[ViewSet] = []
+    pool = PatchPool(compared)
     for index, person in enumerate(everyone[:compared]):
         report("guided against independent", index, compared)
         avatar = make(person, prior, settings)
         single = make(person, prior, replace(settings, consistency=None))
         guided.append(measure_views(person, avatar))
         independent.append(measure_views(person, single))
-        guided_views.append(avatar.views)
-        independent_views.append(single.views)
+        pool.add(person, {"guided": avatar.views, "independent": single.views})
         sheet(out / f"views_{person.seed}.png", [person.truth, avatar.views.images, single.views.images])
     report("guided against independent", compared, compared)
-    distances = [likeness(everyone[:compared], views) for views in (guided_views, independent_views)]
     evaluation = Evaluation(
-        colours, truth, drawn, guided, independent, *distances, floor=truth_floor(everyone)
+        colours=colours,
+        colours_of_truth=truth,
+        reconstructions=drawn,
+        guided=guided,
+        independent=independent,
+        pooled_guided=pool.distance("guided"),
+        pooled_independent=pool.distance("independent"),
+        floor=truth_floor(everyone),
     )
     (out / "evaluation.json").write_text(json.dumps(_as_json(evaluation, prior), indent=1))
     return evaluation

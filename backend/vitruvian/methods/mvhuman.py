@@ -94,6 +94,7 @@ def run(inputs: Inputs, settings: MVHumanSettings, prior: Prior, report: Report)
         Cancelled: `report` was told to stop.
     """
     check_texture_size(settings.texture_size)
+    settings = suited(settings, prior)
     times: dict[str, float] = {}
     views = paint_views(inputs, settings, prior, report, times)
     mesh = inputs.body.mesh.to(prior.device)
@@ -136,6 +137,7 @@ def paint_views(
         UserError: inputs that cannot be painted.
     """
     check_inputs(inputs, prior)
+    settings = suited(settings, prior)
     times = times if times is not None else {}
     body, rig = inputs.body.to(prior.device), inputs.rig.to(prior.device)
     with timed(times, "conditions"):
@@ -159,7 +161,9 @@ def _sample(
     report: Report,
     texture: TexturePreview,
 ) -> Float[Tensor, "N 3 H W"]:
-    """The sampling itself: the denoiser, wrapped, and a loop."""
+    """The sampling itself: the denoiser, wrapped, and a loop. Nothing in `settings` is left open any more."""
+    assert settings.guidance is not None
+    assert settings.control is not None
     rig, chunk = inputs.rig, settings.chunk
     report("sampling", 0, settings.steps)
     positive = encode_prompts(prior, view_prompts(prior, inputs.prompt, rig, inputs.view_prompts))
@@ -173,21 +177,18 @@ def _sample(
         report("sampling", level.step + 1, level.steps, preview)
 
     with attention_bank(prior.unet) if references else nullcontext() as bank:
-        denoise: TextDenoiser = make_denoiser(
-            prior, control_images(conditions), control_weights(settings, prior)
-        )
+        denoise: TextDenoiser = make_denoiser(prior, control_images(conditions), settings.control)
         if bank is not None:
             denoise = with_reference(denoise, bank, references, settings.reference_end)
         chunks = view_chunks(len(rig), chunk, references)
-        guided: Denoiser = with_guidance(denoise, positive, negative, guidance_scale(settings, prior), chunks)
-        consistency = consistency_settings(settings, prior)
-        if fuser is not None and consistency is not None:
+        guided: Denoiser = with_guidance(denoise, positive, negative, settings.guidance, chunks)
+        if fuser is not None and settings.consistency is not None:
             guided = with_consistency(
                 guided,
                 fuser,
                 functools.partial(encode, prior, chunk=chunk, quick=True),
                 functools.partial(decode, prior, chunk=chunk, quick=True),
-                consistency,
+                settings.consistency,
                 watch=lambda level, images: pictures.append(images),
             )
         noise = view_noise(settings.seed, rig.names, latent_shape(prior, rig.height, rig.width), prior.device)
@@ -218,23 +219,17 @@ def control_images(conditions: Conditions) -> dict[str, Float[Tensor, "N 3 H W"]
     return images if conditions.pose is None else {**images, "pose": conditions.pose}
 
 
-def control_weights(settings: MVHumanSettings, prior: Prior) -> Mapping[str, ControlWeight]:
-    """The settings' own, or what suits the prior: ControlNets trained together add up as they are."""
-    if settings.control is not None:
-        return settings.control
-    return {} if prior.card else SD_CONTROL
+def suited(settings: MVHumanSettings, prior: Prior) -> MVHumanSettings:
+    """The settings with what they leave open filled in as it suits the prior.
 
-
-def guidance_scale(settings: MVHumanSettings, prior: Prior) -> float:
-    """The settings' own, or what suits the prior."""
-    if settings.guidance is not None:
-        return settings.guidance
-    return float(prior.card.get("guidance", OWN_GUIDANCE)) if prior.card else SD_GUIDANCE
-
-
-def consistency_settings(settings: MVHumanSettings, prior: Prior) -> ConsistencySettings | None:
-    """The settings' own, with what they leave open as it suits the prior."""
-    own = settings.consistency
-    if own is None or own.cancel_round_trip is not None:
-        return own
-    return replace(own, cancel_round_trip=not prior.card)
+    Priors that this project trains have a card; their ControlNets were trained together and add up as they
+    are.
+    """
+    guidance, control, consistency = settings.guidance, settings.control, settings.consistency
+    if guidance is None:
+        guidance = float(prior.card.get("guidance", OWN_GUIDANCE)) if prior.card else SD_GUIDANCE
+    if control is None:
+        control = {} if prior.card else SD_CONTROL
+    if consistency is not None and consistency.cancel_round_trip is None:
+        consistency = replace(consistency, cancel_round_trip=not prior.card)
+    return replace(settings, guidance=guidance, control=control, consistency=consistency)

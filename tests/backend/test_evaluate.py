@@ -15,7 +15,7 @@ from vitruvian.core.report import silent
 from vitruvian.diffusion.prior import Prior
 from vitruvian.evaluate.ablation import variants
 from vitruvian.evaluate.adherence import judge_colours, median_difference, share_right
-from vitruvian.evaluate.bench import alternate
+from vitruvian.evaluate.bench.timing import alternate
 from vitruvian.evaluate.consistency import (
     PatchPool,
     measure_views,

@@ -9,7 +9,8 @@ import typer
 
 from vitruvian import __version__
 from vitruvian.cli.batch import batch
-from vitruvian.cli.evaluate import bench, evaluate
+from vitruvian.cli.bench import bench
+from vitruvian.cli.evaluate import evaluate
 from vitruvian.cli.generate import generate
 from vitruvian.cli.keys import keys
 from vitruvian.cli.serve import serve

@@ -1,0 +1,52 @@
+"""`vitruvian bench`: speed and memory of each stage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from vitruvian.cli.targets import DEVICE, PRIOR, print_targets
+
+
+def bench(
+    what: Annotated[
+        Literal["render", "generate", "wire", "all"], typer.Argument(help="Which part to time.")
+    ] = "all",
+    prior: Annotated[str, PRIOR] = "mini",
+    device: Annotated[str, DEVICE] = "auto",
+    overhead: Annotated[
+        bool, typer.Option("--overhead", help="wire: also compare a whole job with the same one submitted.")
+    ] = False,
+) -> None:
+    """Time the stages on this machine, against a named alternative in the same run."""
+    if what in ("wire", "all"):
+        _bench_wire(overhead)
+    if what == "wire":
+        return
+    from vitruvian.cli.progress import progress_report
+    from vitruvian.evaluate.bench.generate import bench_generate
+    from vitruvian.evaluate.bench.render import bench_render
+    from vitruvian.generation import choose_device
+
+    chosen = choose_device(device)
+    if what in ("render", "all"):
+        print_targets("16 views of 256 px", bench_render())
+    if what in ("generate", "all"):
+        with progress_report() as report:
+            table = bench_generate(prior, chosen, report)
+        print_targets("the demo's job: 16 views, 20 steps, 1024 px texture", table)
+
+
+def _bench_wire(overhead: bool) -> None:
+    from vitruvian.evaluate.bench.generate import DEMO_PROMPT
+    from vitruvian.evaluate.protocol import Target
+    from vitruvian.service.bench import Figure, bench_overhead, bench_queue, bench_transfers
+
+    def show(title: str, figures: list[Figure]) -> None:
+        print_targets(title, [Target(**vars(figure)) for figure in figures])
+
+    show("results over loopback, SHA-256 on both sides", bench_transfers())
+    show("20 clients with 10 jobs each, workers that paint nothing", bench_queue())
+    if overhead:
+        show("the demo's job, submitted", bench_overhead(DEMO_PROMPT))

@@ -18,6 +18,7 @@ from vitruvian.core.images import Avatar
 from vitruvian.core.mesh import Mesh
 from vitruvian.core.report import Report, silent
 from vitruvian.diffusion.prior import Prior, load_prior
+from vitruvian.diffusion.vocabulary import prompt_notes
 from vitruvian.export.folder import save_avatar
 from vitruvian.job import GenerateJob, check_job
 from vitruvian.methods import METHODS
@@ -91,7 +92,8 @@ def paint(
     )
     inputs = Inputs(body, sized_rig, job.prompt, job.negative, view_prompts)
     avatar = run(inputs, settings, prior, report)
-    avatar.report["notes"] = body.uv_report
+    words = prompt_notes(prior, rig, job.prompt, job.negative, view_prompts)
+    avatar.report["notes"] = [*body.uv_report, *words]
     return avatar
 
 

@@ -18,6 +18,11 @@ _HINTS: tuple[tuple[str, dict[str, float]], ...] = (
     (r"tall", {"height": 0.75}),
 )
 
+BODY_WORDS = frozenset(
+    word.replace("[ae]", vowel) for words, _ in _HINTS for word in words.split("|") for vowel in "ae"
+)
+"""Every word that means something here."""
+
 
 def phenotype_from_words(prompt: str) -> dict[str, float]:
     """Phenotype settings (`anny_arrays.PHENOTYPES`, each in [0, 1]) for the person a prompt describes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 
 import torch
@@ -18,7 +19,7 @@ def encode_prompts(prior: Prior, prompts: Sequence[str]) -> Float[Tensor, "N L D
     """Last hidden states of the prior's text encoder; equal prompts are encoded once.
 
     The empty prompt is text like any other: it takes the same path in training and in guidance. Prompts are
-    padded to the encoder's length, and cut there (`dropped_words` tells what would be lost).
+    padded to the encoder's length, and cut there (`vocabulary.dropped_words` tells what is lost).
     """
     unique = list(dict.fromkeys(prompts))
     ids = prior.tokenizer(
@@ -36,18 +37,24 @@ def view_prompts(prior: Prior, prompt: str, rig: CameraRig, own: Sequence[str] =
     Args:
         own: one a camera, "" for nothing; empty where no view has any.
     """
+    return [fit_prompt(prior, prompt.strip(), ending) for ending in view_endings(rig, own)]
+
+
+def view_endings(rig: CameraRig, own: Sequence[str] = ()) -> list[str]:
+    """What stands behind the prompt, one a view; `own` as for `view_prompts`."""
     azimuths = [float(a) for a in rig.azimuth_degrees]
     words = [view_words(azimuth, kind) for azimuth, kind in zip(azimuths, rig.kinds, strict=True)]
     added = [f", {text.strip()}" if text.strip() else "" for text in own] or [""] * len(rig)
-    return [fit_prompt(prior, prompt.strip(), a + w) for a, w in zip(added, words, strict=True)]
+    return [a + w for a, w in zip(added, words, strict=True)]
 
 
 def fit_prompt(prior: Prior, prompt: str, ending: str) -> str:
     """`prompt + ending`, with as many words of `prompt` as the text encoder has room for."""
     words = prompt.split()
-    while words and not _fits(prior, " ".join(words) + ending):
-        words.pop()
-    return " ".join(words) + ending
+    kept = bisect.bisect(
+        range(1, len(words) + 1), False, key=lambda n: not _fits(prior, " ".join(words[:n]) + ending)
+    )
+    return " ".join(words[:kept]) + ending
 
 
 def text_length(prior: Prior) -> int:

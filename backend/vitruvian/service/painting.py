@@ -19,6 +19,7 @@ from vitruvian.body.body import Body
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.report import Preview, Report
 from vitruvian.diffusion.prior import Prior, load_prior
+from vitruvian.diffusion.vocabulary import prompt_notes
 from vitruvian.export.folder import view_file_name, write_files
 from vitruvian.export.pictures import to_image
 from vitruvian.generation import choose_device, paint
@@ -82,6 +83,8 @@ class Painter:
             progress.warn(note)
         report("image model", 0, 1)
         prior = self._prior(settings.prior)
+        for note in prompt_notes(prior, rig, job.prompt, job.negative, prompts):
+            progress.warn(note)
         avatar = paint(job, body, rig, prior, report, prompts)
         avatar.report["body"] = {"mesh": body.mesh.name}
         write_files(avatar, folder, report=report)

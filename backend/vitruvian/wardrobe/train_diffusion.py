@@ -38,6 +38,7 @@ from vitruvian.wardrobe.latent_pool import Batch, LatentPool, encode_all, keep_e
 from vitruvian.wardrobe.previews import preview_sheet
 from vitruvian.wardrobe.train_text import TEXT_START, tokenize
 from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, shares_on, step_generator, train
+from vitruvian.wardrobe.vocabulary import caption_words
 
 NO_TEXT_SHARE = 0.12
 MODES = (("depth",), ("normal",), ("depth", "normal"), ())
@@ -217,4 +218,5 @@ def _card(shape: MiniShape, progress: Progress, earlier: Mapping[str, Any]) -> d
         "trained_steps": earlier.get("trained_steps", 0) + progress.step,
         "trained_minutes": round(minutes, 1),
         "data": "synthetic people of vitruvian.wardrobe, train split",
+        "words": caption_words(),
     }

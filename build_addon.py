@@ -4,8 +4,9 @@
     vitruvian-VERSION-linux_x64.zip     and so on: the same with one platform's wheels
 
 Inside is one folder `vitruvian/` (so that Blender 3.4 can install it too): the add-on, its manifest, and in
-`wheels/` what it needs for Blender's Python 3.11 (4.2 to 5.0) and 3.13 (5.1 and newer): the protocol, made
-here, and pyzmq and msgpack as pinned in `scripts/addon_wheels.sha256`. Equal sources give equal bytes.
+`wheels/` what it needs for Blender's Python 3.11 (4.2 to 5.0) and 3.13 (5.1 and newer), and for 3.14 (5.2 in
+Debian): the protocol, made here, and pyzmq and msgpack as pinned in `scripts/addon_wheels.sha256`. Equal
+sources give equal bytes.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Blender:
     @property
     def shares_our_files(self) -> bool:
         """Whether it sees the same folders as this test, so that it can start our `vitruvian`."""
-        return not self.command[0].endswith("-trixie.blender")
+        return not self.command[0].endswith(".blender")  # scripts/setup_blender_chroot.sh
 
 
 def install(blender: Blender, source: Path, resources: Path) -> str:

@@ -6,11 +6,9 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from tiny_prior import IMAGE_SIZE, TEXT_WIDTH, build_tiny_prior
 
 from vitruvian.core.errors import UserError
@@ -136,30 +134,6 @@ def test_unknown_names_are_refused_without_asking_the_hub(name: str) -> None:
     with pytest.raises(UserError, match="is unknown") as caught:
         load_prior(name)
     assert "mini" in caught.value.remedy
-
-
-@pytest.mark.parametrize("name", ["sd15", "someone/model"])
-def test_offline_hub_tells_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*args: object, **options: object) -> str:
-        raise LocalEntryNotFoundError("no connection and nothing in the cache")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(UserError, match="cannot be downloaded") as caught:
-        load_prior(name)
-    assert "mini" in caught.value.remedy
-
-
-def test_hub_ids_are_downloaded_without_pickles(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
-
-    def fake(repository: str, **options: object) -> str:
-        asked.update(options, repository=repository)
-        return str(tiny_folder)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", fake)
-    assert load_prior("someone/model").name == "someone/model"
-    assert asked["repository"] == "someone/model"
-    assert not any("bin" in str(p) or "ckpt" in str(p) for p in asked["allow_patterns"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from typing import Any, Literal
 import torch
 
 from vitruvian.core.errors import UserError
-from vitruvian.diffusion.hub import HUB_PRIORS, SD15_CONTROLNETS, download
+from vitruvian.diffusion.catalogue import CATALOGUE
+from vitruvian.diffusion.hub import download
+from vitruvian.diffusion.installed import weights_variant
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "mini"
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
@@ -145,12 +147,12 @@ def _folder_of(name: str) -> Path:
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path
-    if name in HUB_PRIORS:
-        return download(HUB_PRIORS[name])
+    if name in CATALOGUE:
+        return download(CATALOGUE[name].base.repository)
     # A hub id has exactly one slash and no path syntax.
     if name.count("/") == 1 and not name.startswith((".", "~", "/")) and name.strip("/") == name:
         return download(name)
-    known = ", ".join(["mini", *HUB_PRIORS])
+    known = ", ".join(["mini", *CATALOGUE])
     raise UserError(
         "prior", name, "is unknown", f"Use one of {known}, a folder, or a hub id like owner/model"
     )
@@ -188,7 +190,7 @@ def _control_folders(folder: Path) -> dict[str, Path]:
     if own:
         return own
     if _read_json(folder / "unet" / "config.json").get("cross_attention_dim") == SD15_TEXT_WIDTH:
-        return {name: download(repository) for name, repository in SD15_CONTROLNETS.items()}
+        return {name: download(part.repository) for name, part in CATALOGUE["sd15"].controlnets.items()}
     raise UserError(
         "prior", str(folder), "has no ControlNets", "Add folders controlnet_depth and controlnet_normal to it"
     )
@@ -226,7 +228,12 @@ def _load_model(class_name: str) -> Callable[[Path, torch.dtype], Any]:
         import diffusers
 
         return getattr(diffusers, class_name).from_pretrained(
-            folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder,
+            torch_dtype=dtype,
+            variant=weights_variant(folder),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
         )
 
     return load
@@ -238,7 +245,12 @@ def _load_text_encoder(folder: Path, dtype: torch.dtype) -> Any:
 
     logging.disable_progress_bar()
     return CLIPTextModel.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        folder,
+        dtype=dtype,
+        variant=weights_variant(folder),
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
     )
 
 

@@ -12,6 +12,7 @@ from vitruvian.diffusion.attention import AttentionBank, attention_bank, with_re
 from vitruvian.diffusion.denoiser import NoiseLevel, TextDenoiser, make_denoiser, view_chunks, with_guidance
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.text import encode_prompts
+from vitruvian.diffusion.text_states import TextStates
 
 VIEWS = 4
 LEVEL = NoiseLevel(600.0, 0.6, 0.8, 2, 10)
@@ -26,11 +27,12 @@ def conditions(views: int = VIEWS) -> dict[str, Tensor]:
     return {name: torch.rand(views, 3, 32, 32, generator=generator) for name in ("depth", "normal")}
 
 
-def text_of(tiny: Prior, texts: int) -> Tensor:
-    return encode_prompts(tiny, ["", "red shirt"])[-texts:, None].repeat(1, VIEWS, 1, 1)
+def text_of(tiny: Prior, texts: int) -> TextStates:
+    both = [encode_prompts(tiny, [prompt] * VIEWS) for prompt in ("", "red shirt")]
+    return TextStates.stack(both[-texts:])
 
 
-def evaluate(denoise: TextDenoiser, x_t: Tensor, text: Tensor, chunks: Sequence[Sequence[int]]) -> Tensor:
+def evaluate(denoise: TextDenoiser, x_t: Tensor, text: TextStates, chunks: Sequence[Sequence[int]]) -> Tensor:
     rows = [denoise(x_t[list(v)], LEVEL, text[:, list(v)], v) for v in chunks]
     order = [view for views in chunks for view in views]
     return torch.cat(rows, dim=1)[:, torch.tensor(order).argsort()]
@@ -71,7 +73,7 @@ def test_a_reference_equal_to_the_view_changes_nothing(tiny: Prior) -> None:
     torch.testing.assert_close(result, plain, atol=1e-5, rtol=1e-4)
 
 
-def run_with_reference(tiny: Prior, x_t: Tensor, text: Tensor, chunk: int, end: float = 1.0) -> Tensor:
+def run_with_reference(tiny: Prior, x_t: Tensor, text: TextStates, chunk: int, end: float = 1.0) -> Tensor:
     with attention_bank(tiny.unet) as bank:
         denoise = with_reference(make_denoiser(tiny, conditions(), {}), bank, [1], end)
         return evaluate(denoise, x_t, text, view_chunks(VIEWS, chunk, [1]))

@@ -15,6 +15,7 @@ from vitruvian.diffusion.pipeline import pipeline_of
 from vitruvian.diffusion.prior import Prior, load_prior
 from vitruvian.diffusion.sampling import SamplerName, make_scheduler, sample
 from vitruvian.diffusion.text import encode_prompts
+from vitruvian.diffusion.text_states import TextStates
 
 PROMPT, NEGATIVE = "a person in red shirt", "blue jeans"
 STEPS = 6
@@ -136,7 +137,7 @@ def test_guidance_rescale_is_diffusers_on_x0(share: float, priors: dict[str, Pri
     level = NoiseLevel(500.0, 0.6, 0.8, 0, STEPS)
     denoise = make_denoiser(prior, images(prior), {})
     positive, negative = encode_prompts(prior, [PROMPT]), encode_prompts(prior, [NEGATIVE])
-    without, plain = denoise(NOISE, level, torch.stack([negative, positive]), [0])
+    without, plain = denoise(NOISE, level, TextStates.stack([negative, positive]), [0])
     expected = rescale_noise_cfg(without + 5.0 * (plain - without), plain, share)
     made = with_guidance(denoise, positive, negative, 5.0, [[0]], share)(NOISE, level)
     torch.testing.assert_close(made, expected, atol=1e-4, rtol=1e-4)

@@ -158,7 +158,7 @@ def test_equal_prompts_are_encoded_once_and_alike(tiny: Prior, monkeypatch: pyte
         return forward(ids, *args, **options)
 
     monkeypatch.setattr(tiny.text_encoder, "forward", counting)
-    text = encode_prompts(tiny, ["red", "", "red", "blue"])
+    text = encode_prompts(tiny, ["red", "", "red", "blue"]).states
     assert text.shape == (4, text_length(tiny), TEXT_WIDTH)
     assert torch.equal(text[0], text[2])
     assert not torch.equal(text[0], text[3])

@@ -24,6 +24,7 @@ from vitruvian.diffusion.denoiser import (
     x0_from_prediction,
 )
 from vitruvian.diffusion.sampling import SamplerName, make_scheduler, noise_levels, sample, view_noise
+from vitruvian.diffusion.text_states import TextStates
 
 MEAN, SPREAD = 0.7, 0.4
 SHAPE = (3, 4, 4, 4)
@@ -168,14 +169,14 @@ def test_noise_of_a_view_does_not_depend_on_the_others() -> None:
     assert abs(float(view_noise(0, ["a"], (4, 64, 64)).std()) - 1.0) < 0.02
 
 
-def text_denoiser(x_t: Tensor, level: NoiseLevel, text: Tensor, views: Sequence[int]) -> Tensor:
+def text_denoiser(x_t: Tensor, level: NoiseLevel, text: TextStates, views: Sequence[int]) -> Tensor:
     """x0 is the text's mean plus the view's number plus a little of x_t."""
     del level
     numbers = torch.tensor([float(v) for v in views])[None, :, None, None, None]
-    return text.mean((-1, -2))[..., None, None, None] + numbers + 0.1 * x_t[None]
+    return text.states.mean((-1, -2))[..., None, None, None] + numbers + 0.1 * x_t[None]
 
 
-POSITIVE, NEGATIVE = torch.full((3, 2, 5), 2.0), torch.full((3, 2, 5), -1.0)
+POSITIVE, NEGATIVE = (TextStates(torch.full((3, 2, 5), value)) for value in (2.0, -1.0))
 LEVEL = NoiseLevel(500.0, 0.6, 0.8, 0, 10)
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitruvian.diffusion.denoiser import NoiseLevel, TextDenoiser
+from vitruvian.diffusion.text_states import TextStates
 
 
 @dataclass
@@ -62,7 +63,7 @@ def with_reference(
     """
     own = set(references)
 
-    def referenced(x_t: Tensor, level: NoiseLevel, text: Tensor, views: Sequence[int]) -> Tensor:
+    def referenced(x_t: Tensor, level: NoiseLevel, text: TextStates, views: Sequence[int]) -> Tensor:
         if level.progress <= end:
             bank.mode = "write" if own.issuperset(views) else "read"
         bank.variants = len(text)

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitruvian.diffusion.prior import Prediction, Prior
+from vitruvian.diffusion.text_states import TextStates
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,11 @@ class TextDenoiser(Protocol):
         self,
         x_t: Float[Tensor, "N C h w"],
         level: NoiseLevel,
-        text: Float[Tensor, "K N L D"],
+        text: TextStates,
         views: Sequence[int],
     ) -> Float[Tensor, "K N C h w"]:
-        """`views` says which of all views the N rows are, so that each meets its own conditions."""
+        """`text` has the axes K, N. `views` says which of all views the N rows are, so that each meets its
+        own conditions."""
         ...
 
 
@@ -130,10 +132,10 @@ def make_denoiser(
     kind = prior.prediction
 
     @torch.no_grad()
-    def denoise(x_t: Tensor, level: NoiseLevel, text: Tensor, views: Sequence[int]) -> Tensor:
-        variants, rows = text.shape[:2]
+    def denoise(x_t: Tensor, level: NoiseLevel, text: TextStates, views: Sequence[int]) -> Tensor:
+        variants, rows = text.states.shape[:2]
         sample = x_t.repeat(variants, 1, 1, 1).to(prior.dtype)
-        tokens = text.flatten(0, 1).to(prior.dtype)
+        tokens = text.flatten().states.to(prior.dtype)
         time = torch.full((len(sample),), level.timestep, device=prior.device)
         down, mid = None, None
         for name, image in images.items():
@@ -160,8 +162,8 @@ def make_denoiser(
 
 def with_guidance(
     denoise: TextDenoiser,
-    positive: Float[Tensor, "N L D"],
-    negative: Float[Tensor, "N L D"],
+    positive: TextStates,
+    negative: TextStates,
     scale: float,
     chunks: Sequence[Sequence[int]],
     rescale: float = 0.0,
@@ -172,6 +174,7 @@ def with_guidance(
     the positive text alone.
 
     Args:
+        positive, negative: one text a view each.
         chunks: the views of each batch, in order; together they are all views, once each.
         rescale: share of guidance's gain in spread that is taken back (Lin et al. 2024, section 3.4), 0 to 1.
     """
@@ -181,9 +184,9 @@ def with_guidance(
         for views in chunks:
             rows = list(views)
             if scale == 1.0:
-                x0[rows] = denoise(x_t[rows], level, positive[None, rows], rows)[0]
+                x0[rows] = denoise(x_t[rows], level, positive[rows][None], rows)[0]
                 continue
-            text = torch.stack([negative[rows], positive[rows]])
+            text = TextStates.stack([negative[rows], positive[rows]])
             without, with_text = denoise(x_t[rows], level, text, rows)
             strong = without + scale * (with_text - without)
             x0[rows] = _match_spread(strong, with_text, rescale) if rescale > 0.0 else strong

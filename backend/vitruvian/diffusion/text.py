@@ -6,16 +6,15 @@ import bisect
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.view_words import view_words
 from vitruvian.diffusion.prior import Prior
+from vitruvian.diffusion.text_states import TextStates
 
 
 @torch.no_grad()
-def encode_prompts(prior: Prior, prompts: Sequence[str]) -> Float[Tensor, "N L D"]:
+def encode_prompts(prior: Prior, prompts: Sequence[str]) -> TextStates:
     """Last hidden states of the prior's text encoder; equal prompts are encoded once.
 
     The empty prompt is text like any other: it takes the same path in training and in guidance. Prompts are
@@ -26,7 +25,7 @@ def encode_prompts(prior: Prior, prompts: Sequence[str]) -> Float[Tensor, "N L D
         unique, padding="max_length", max_length=text_length(prior), truncation=True, return_tensors="pt"
     ).input_ids
     states = prior.text_encoder(ids.to(prior.device))[0]
-    return states.float()[[unique.index(prompt) for prompt in prompts]]
+    return TextStates(states.float())[[unique.index(prompt) for prompt in prompts]]
 
 
 def view_prompts(prior: Prior, prompt: str, rig: CameraRig, own: Sequence[str] = ()) -> list[str]:

@@ -13,6 +13,7 @@ from vitruvian.core.images import Conditions
 from vitruvian.diffusion.denoiser import make_denoiser, with_guidance
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.sampling import make_scheduler, sample, view_noise
+from vitruvian.diffusion.text_states import TextStates
 from vitruvian.wardrobe.latent_pool import LatentPool
 from vitruvian.wardrobe.records import BACKGROUND
 from vitruvian.wardrobe.train_vae import decode, psnr
@@ -40,7 +41,8 @@ def preview_sheet(
     )  # fmt: skip
     blank = torch.tensor(tokenizer("", padding="max_length", max_length=batch.tokens.shape[1]).input_ids)
     states = networks.text_encoder(torch.cat([batch.tokens, blank[None]]).to(place)).last_hidden_state
-    positive, negative = states[:-1], states[-1:].expand(len(rows), -1, -1)
+    positive = TextStates(states[:-1])
+    negative = TextStates(states[-1:].expand(len(rows), -1, -1))
     mask = batch.normal.amin(1) < 1
     conditions = Conditions(batch.depth, batch.normal, mask)
     denoise = make_denoiser(prior, {"depth": conditions.depth, "normal": conditions.normal}, {})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from vitruvian.body.body import Body
 from vitruvian.core.camera import CameraRig
@@ -85,7 +87,8 @@ class Painter:
         prior = self._prior(settings.prior)
         for note in prompt_notes(prior, rig, job.prompt, job.negative, prompts):
             progress.warn(note)
-        avatar = paint(job, body, rig, prior, report, prompts)
+        with checked_at_each_layer(progress.check):
+            avatar = paint(job, body, rig, prior, report, prompts)
         avatar.report["body"] = {"mesh": body.mesh.name}
         write_files(avatar, folder, report=report)
         _number_views(folder, avatar.views.rig)
@@ -107,6 +110,17 @@ class Painter:
                 torch.cuda.empty_cache()
             self._loaded[name] = load_prior(self._priors[name], self._device)
         return self._loaded[name]
+
+
+@contextmanager
+def checked_at_each_layer(check: Callable[[], None]) -> Iterator[None]:
+    """Call `check`, which may raise, before each layer of any network: a step that paints all views takes
+    seconds on a processor, and a cancelled job should not hold it so long."""
+    hook = register_module_forward_pre_hook(lambda layer, inputs: check())
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def report_to(progress: JobProgress, clock: Callable[[], float] = time.monotonic) -> Report:

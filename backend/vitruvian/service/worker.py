@@ -56,8 +56,7 @@ class JobProgress:
         Raises:
             Cancelled: the job is to be stopped.
         """
-        if self._stop.is_set():
-            raise Cancelled
+        self.check()
         if stage != self._stage:
             self._stage = stage
             self.send("stage", stage=stage)
@@ -66,6 +65,15 @@ class JobProgress:
         if now - self._told >= PROGRESS_SECONDS:
             self._told = now
             self.send("progress", stage=stage, fraction=min(max(fraction, 0.0), 1.0), eta_s=eta_s)
+
+    def check(self) -> None:
+        """Quick enough to be asked between any two parts of a step.
+
+        Raises:
+            Cancelled: the job is to be stopped.
+        """
+        if self._stop.is_set():
+            raise Cancelled
 
     def wants_preview(self) -> bool:
         """Whether one is due, and previews have not taken more than their share of the time."""
@@ -136,8 +144,7 @@ class Worker:
             part.mkdir(parents=True)
             self._paint(order, progress, part)
             files = seal(part, Path(order.folder))
-            if stop.is_set():
-                raise Cancelled
+            progress.check()
         except Cancelled:
             progress.send("cancelled")
         except Exception as error:

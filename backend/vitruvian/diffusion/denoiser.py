@@ -18,7 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vitruvian.diffusion.control import EmbeddedControl
 from vitruvian.diffusion.prior import Prediction, Prior
+from vitruvian.diffusion.rows import rows_of
 from vitruvian.diffusion.text_states import TextStates
 
 
@@ -124,8 +126,8 @@ def make_denoiser(
             Conditions that the prior has no ControlNet for are left out.
         weights: strength by the same names; 1.0 throughout where a name is missing.
     """
-    images = {
-        name: image.to(prior.device, prior.dtype)
+    controls = {
+        name: EmbeddedControl(prior.controlnets[name], image.to(prior.device, prior.dtype))
         for name, image in conditions.items()
         if name in prior.controlnets
     }
@@ -134,16 +136,15 @@ def make_denoiser(
     @torch.no_grad()
     def denoise(x_t: Tensor, level: NoiseLevel, text: TextStates, views: Sequence[int]) -> Tensor:
         variants, rows = text.states.shape[:2]
-        sample = x_t.repeat(variants, 1, 1, 1).to(prior.dtype)
+        sample = x_t.repeat(variants, 1, 1, 1).to(prior.dtype, memory_format=torch.channels_last)
         tokens = text.flatten().states.to(prior.dtype)
         time = torch.full((len(sample),), level.timestep, device=prior.device)
         down, mid = None, None
-        for name, image in images.items():
+        for name, control in controls.items():
             weight = weights.get(name, ControlWeight(1.0, 1.0)).at(level.progress)
-            own = image[list(views)].repeat(variants, 1, 1, 1)
-            more_down, more_mid = prior.controlnets[name](
-                sample, time, tokens, own, conditioning_scale=weight, return_dict=False
-            )
+            if weight == 0.0:
+                continue
+            more_down, more_mid = control(sample, time, tokens, views, weight)
             down = more_down if down is None else [a + b for a, b in zip(down, more_down, strict=True)]
             mid = more_mid if mid is None else mid + more_mid
         prediction = prior.unet(
@@ -179,15 +180,25 @@ def with_guidance(
         rescale: share of guidance's gain in spread that is taken back (Lin et al. 2024, section 3.4), 0 to 1.
     """
 
+    texts: dict[tuple[int, ...], TextStates] = {}
+
+    def text_of(views: Sequence[int]) -> TextStates:
+        """The texts of a batch, put together once and not in every step."""
+        if tuple(views) not in texts:
+            rows = rows_of(views, positive.states.device)
+            halves = [positive[rows]] if scale == 1.0 else [negative[rows], positive[rows]]
+            texts[tuple(views)] = TextStates.stack(halves)
+        return texts[tuple(views)]
+
     def guided(x_t: Tensor, level: NoiseLevel) -> Tensor:
         x0 = torch.empty_like(x_t)
         for views in chunks:
-            rows = list(views)
+            rows = rows_of(views, x_t.device)
+            made = denoise(x_t[rows], level, text_of(views), views)
             if scale == 1.0:
-                x0[rows] = denoise(x_t[rows], level, positive[rows][None], rows)[0]
+                x0[rows] = made[0]
                 continue
-            text = TextStates.stack([negative[rows], positive[rows]])
-            without, with_text = denoise(x_t[rows], level, text, rows)
+            without, with_text = made
             strong = without + scale * (with_text - without)
             x0[rows] = _match_spread(strong, with_text, rescale) if rescale > 0.0 else strong
         return x0

@@ -17,6 +17,13 @@ def sphere(radius: float = 0.5, height: float = 1.0, subdivisions: int = 5) -> M
     return Mesh(vertices, torch.tensor(ball.faces, dtype=torch.int64))
 
 
+def pebble(subdivisions: int = 2) -> Mesh:
+    """A dented ball: no two of its edges coincide on any image, so distances have gradients everywhere."""
+    mesh = sphere(subdivisions=subdivisions)
+    noise = torch.randn(mesh.vertices.shape, generator=torch.Generator().manual_seed(0))
+    return Mesh(mesh.vertices + 0.01 * noise, mesh.faces)
+
+
 def square() -> Mesh:
     """A 1 m square in the plane y = 0 that faces -Y; u runs along +x, v along +z."""
     vertices = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])

@@ -8,14 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jaxtyping import Float, Int
 from shapes import mixed_rig, sphere, square
-from torch import Tensor
 
 from vitruvian.core.camera import pixel_rays, project
 from vitruvian.core.errors import UserError
-from vitruvian.core.images import GBuffer
-from vitruvian.render import raster_kaolin
 from vitruvian.render.gbuffer import check_visible, interpolate
 from vitruvian.render.raster import rasterize
 from vitruvian.render.raster_embree import box_rays, projected_boxes
@@ -164,58 +160,3 @@ def test_bilinear_sampling_reproduces_linear_textures(
     ramp = a * centres[None, :] + b * (1 - centres[:, None]) + c
     sampled = sample_texture(ramp.expand(3, -1, -1), torch.tensor([[[[u, v]]]]))
     assert torch.allclose(sampled, torch.full_like(sampled, a * u + b * v + c), atol=1e-5)
-
-
-def documented_kaolin(
-    height: int,
-    width: int,
-    face_vertices_z: Float[Tensor, "N F 3"],
-    face_vertices_image: Float[Tensor, "N F 3 2"],
-    face_features: Float[Tensor, "N F 3 C"],
-    valid_faces: Tensor,
-    backend: str,
-) -> tuple[Float[Tensor, "N H W C"], Int[Tensor, "N H W"]]:
-    """What Kaolin's documentation says of `rasterize`, brute force: image in [-1, 1], y up, most z wins."""
-    assert backend == "cuda"
-    y = 1 - (2 * torch.arange(height) + 1) / height
-    x = (2 * torch.arange(width) + 1) / width - 1
-    points = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(-1, 1, 2)
-    features, faces = [], []
-    for z, corners, feature, valid in zip(
-        face_vertices_z, face_vertices_image, face_features, valid_faces, strict=True
-    ):
-        edges = corners[None] - points[:, :, None]
-        following, last = edges[:, :, [1, 2, 0]], edges[:, :, [2, 0, 1]]
-        weights = following[..., 0] * last[..., 1] - following[..., 1] * last[..., 0]
-        weights = weights / weights.sum(-1, keepdim=True)
-        covered = (weights >= 0).all(-1) & valid
-        closeness = (weights * z).sum(-1).masked_fill(~covered, -torch.inf)
-        best, face = closeness.max(dim=1)
-        hit = best > -torch.inf
-        mixed = torch.einsum("pk,pkc->pc", weights[torch.arange(len(face)), face], feature[face])
-        features.append((mixed * hit[:, None]).reshape(height, width, -1))
-        faces.append(torch.where(hit, face, -1).reshape(height, width))
-    return torch.stack(features), torch.stack(faces)
-
-
-def test_kaolins_side_agrees_with_embree_on_a_kernel_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raster_kaolin, "_kernel", lambda: documented_kaolin)
-    mesh, rig = sphere(subdivisions=2), mixed_rig(48, 40)
-    _assert_same(raster_kaolin.rasterize(mesh, rig), rasterize(mesh, rig))
-
-
-@pytest.mark.gpu
-def test_kaolin_agrees_with_embree() -> None:
-    if not torch.cuda.is_available() or not raster_kaolin.available():
-        pytest.skip("needs CUDA and Kaolin")
-    mesh, rig = sphere(), mixed_rig(256, 200)
-    _assert_same(rasterize(mesh, rig, "cuda").to("cpu"), rasterize(mesh, rig))
-
-
-def _assert_same(first: GBuffer, second: GBuffer) -> None:
-    both = first.mask & second.mask
-    assert both.sum() / (first.mask | second.mask).sum() > 0.999
-    same = both & (first.face_id == second.face_id)
-    assert same.sum() / both.sum() > 0.999
-    assert (first.depth - second.depth)[both].abs().max() < 1e-3
-    assert (first.barycentric - second.barycentric)[same].abs().max() < 1e-2

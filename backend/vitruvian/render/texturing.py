@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample
+from torch.nn.functional import avg_pool2d
 
 from vitruvian.core.errors import UserError
 from vitruvian.core.images import GBuffer
 from vitruvian.core.mesh import Mesh
 from vitruvian.render.gbuffer import interpolate
+from vitruvian.render.raster import sample_points
 
 _SMALLEST_LEVEL = 8
 """Width in texels of the smallest image of the pyramid."""
@@ -22,7 +23,7 @@ def sample_texture(albedo: Float[Tensor, "3 S S"], uv: Float[Tensor, "N H W 2"])
     Outside [0, 1] the border texel is repeated. Differentiable in both arguments.
     """
     n, h, w, _ = uv.shape
-    colours = _sample_points(albedo, uv.reshape(-1, 2))
+    colours = sample_points(albedo, uv.reshape(-1, 2))
     return colours.reshape(n, h, w, -1).permute(0, 3, 1, 2)
 
 
@@ -95,12 +96,6 @@ def _sample_pyramid(
         weight = (1.0 - (level - index).abs()).clamp_min(0.0)
         rows = (weight > 0).nonzero().squeeze(1)
         if len(rows):
-            found = _sample_points(image, uv[rows]) * weight[rows, None].to(image.dtype)
+            found = sample_points(image, uv[rows]) * weight[rows, None].to(image.dtype)
             colours = colours.index_add(0, rows, found)
     return colours
-
-
-def _sample_points(albedo: Float[Tensor, "3 S S"], uv: Float[Tensor, "P 2"]) -> Float[Tensor, "P 3"]:
-    grid = torch.stack([2 * uv[:, 0] - 1, 1 - 2 * uv[:, 1]], dim=-1)[None, None].to(albedo.dtype)
-    sampled = grid_sample(albedo[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return sampled[0, :, 0].T

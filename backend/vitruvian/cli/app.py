@@ -13,6 +13,7 @@ from vitruvian.cli.bench import bench
 from vitruvian.cli.evaluate import evaluate
 from vitruvian.cli.generate import generate
 from vitruvian.cli.keys import keys
+from vitruvian.cli.priors import priors
 from vitruvian.cli.serve import serve
 from vitruvian.cli.status import status
 from vitruvian.cli.submit import submit
@@ -35,6 +36,7 @@ app.command()(submit)
 app.command()(status)
 app.command()(batch)
 app.add_typer(keys)
+app.add_typer(priors)
 app.command("train-prior")(train_prior)
 app.command()(evaluate)
 app.command()(bench)

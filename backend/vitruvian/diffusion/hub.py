@@ -1,12 +1,16 @@
-"""Priors on the Hugging Face hub: which of their files, and how they get here. Only by the user's choice."""
+"""Priors on the Hugging Face hub: which of their files are wanted. Only by the user's own choice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path, PurePosixPath
 
 from vitruvian.core.errors import UserError
-from vitruvian.diffusion.installed import lacking
+from vitruvian.diffusion.hub_errors import explained
+from vitruvian.diffusion.installed import HALF_PRECISION, HubFile, Listing, cached, damage, read_record
+from vitruvian.diffusion.transfer import Bar, fetch
 
 _FOLDERS = (
     "scheduler",
@@ -20,40 +24,76 @@ _FOLDERS = (
 )
 _FOLDER_PREFIX = "controlnet_"
 _WEIGHTS = ("model", "diffusion_pytorch_model")
-_HALF = ".fp16"
 _FULL_PRECISION = ("vae", "vae_tiny")
 """Evaluated in float32, so fetched in it. The other networks compute in half precision on a graphics card."""
 
 
 def download(repository: str, files: Sequence[str] = ()) -> Path:
-    """The local folder of a hub repository: from the cache, or downloaded (with progress; resumes).
+    """The local folder of a hub repository: from the cache, or fetched there and verified; resumes.
 
     Args:
         files: patterns of the only files wanted; none: what a model in diffusers' layout needs.
 
     Raises:
-        UserError: no connection, no such repository, or no access to it.
+        UserError: no connection, no such repository, no access to it, or no room.
     """
-    return cached(repository, files) or _fetch(repository, files)
+    return cached(repository, files) or fetch(listing(repository, files))
 
 
-def cached(repository: str, files: Sequence[str] = ()) -> Path | None:
-    """The folder of a repository that is whole in the hub's cache; asks nobody."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+def listing(repository: str, files: Sequence[str] = (), commit: str | None = None) -> Listing:
+    """What the hub says of a repository: its wanted files with their sizes and checksums, and its licence.
 
-    try:
-        # Names that every model has: the library then says nothing about files that were not wanted.
-        folder = Path(
-            snapshot_download(
-                repository,
-                local_files_only=True,
-                allow_patterns=list(files) or ["model_index.json", "config.json"],
-            )
+    Args:
+        files: as in `download`.
+        commit: of which state; None is the newest.
+
+    Raises:
+        UserError: no connection, no such repository, no access to it, or no weights that can be loaded.
+    """
+    from huggingface_hub import HfApi
+
+    with explained(repository):
+        info = HfApi().model_info(repository, revision=commit, files_metadata=True)
+        if info.gated:
+            HfApi().auth_check(repository)  # Now, not after the first files.
+    siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+    if files:
+        wanted = sorted(path for path in siblings if any(fnmatch(path, pattern) for pattern in files))
+    else:
+        wanted = wanted_files(siblings)
+    if not any(path.endswith(".safetensors") for path in wanted):
+        raise UserError(
+            "prior",
+            repository,
+            "has no weights in diffusers' layout as .safetensors",
+            "Choose another model, or convert it (docs/priors.md)",
         )
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None
-    return None if lacking(folder, files) else folder
+    return Listing(
+        repository,
+        str(info.sha),
+        tuple(
+            HubFile(path, s.size or 0, s.lfs.sha256 if s.lfs else None, None if s.lfs else s.blob_id)
+            for path, s in ((path, siblings[path]) for path in wanted)
+        ),
+        (info.card_data or {}).get("license"),
+    )
+
+
+def verify(repository: str, folder: Path) -> tuple[Listing, list[tuple[HubFile, str]]]:
+    """Compare every byte of a downloaded repository with the checksums kept beside it, else with the hub's.
+
+    Returns:
+        What was compared, and each damaged file with what is wrong.
+
+    Raises:
+        UserError: no checksums are kept here, and the hub cannot be asked.
+    """
+    expected = read_record(folder)
+    if expected is None:
+        there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        expected = listing(repository, [escape(path) for path in there], commit=folder.name)
+    with Bar(repository, expected.bytes) as bar:
+        return expected, list(damage(expected.files, lambda file: folder / file.path, bar.count))
 
 
 def wanted_files(paths: Iterable[str]) -> list[str]:
@@ -78,44 +118,10 @@ def _wanted_of(folder: str, members: list[PurePosixPath]) -> list[PurePosixPath]
         and (path.suffix == ".safetensors" or ".safetensors.index" in path.name)
         and ".non_ema" not in path.name
     ]
-    half = [path for path in weights if _HALF in path.name]
-    full = [path for path in weights if _HALF not in path.name]
+    half = [path for path in weights if HALF_PRECISION in path.name]
+    full = [path for path in weights if HALF_PRECISION not in path.name]
     chosen = (full or half) if folder in _FULL_PRECISION else (half or full)
     # A single file makes the shards beside it superfluous.
     chosen = [path for path in chosen if "-of-" not in path.name and ".index" not in path.name] or chosen
     others = [p for p in members if p.suffix in (".json", ".txt", ".md") and ".index" not in p.name]
     return chosen + others
-
-
-def _fetch(repository: str, files: Sequence[str]) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    try:
-        if not files:
-            files = wanted_files(s.rfilename for s in HfApi().model_info(repository).siblings or ())
-        return Path(snapshot_download(repository, allow_patterns=list(files)))
-    except GatedRepoError:
-        raise UserError(
-            "prior",
-            repository,
-            "needs its licence accepted",
-            "Accept it on huggingface.co, then log in with `hf auth login`",
-        ) from None
-    except (RepositoryNotFoundError, HFValidationError):
-        raise UserError(
-            "prior", repository, "is not on the hub", "Check the spelling, or give a folder"
-        ) from None
-    except (LocalEntryNotFoundError, OSError) as error:
-        detail = " ".join(str(error).split())[:120]
-        raise UserError(
-            "prior",
-            repository,
-            f"cannot be downloaded ({detail})",
-            "Connect to the internet once, or use mini",
-        ) from error

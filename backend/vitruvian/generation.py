@@ -24,6 +24,7 @@ from vitruvian.job import GenerateJob, check_job
 from vitruvian.methods import METHODS
 from vitruvian.methods.inputs import Inputs, cell_pixels
 from vitruvian.methods.mvhuman import MVHumanSettings
+from vitruvian.render.kaolin_note import kaolin_note
 from vitruvian.render.rigs import cover_greedily, default_rig, rig_from_json
 
 
@@ -58,6 +59,8 @@ def run_job(job: GenerateJob, report: Report = silent) -> Avatar:
     report("image model", 1, 1)
     avatar = paint(job, body, rig, prior, report)
     avatar.report["body"] = describe_body(job)
+    if note := kaolin_note(device):
+        avatar.report["notes"].append(note)
     if job.out is not None:
         save_avatar(avatar, job.out, report=report)
     return avatar

@@ -31,7 +31,7 @@ def bench(
 
     chosen = choose_device(device)
     if what in ("render", "all"):
-        print_targets("16 views of 256 px", bench_render())
+        print_targets("16 views of 256 px", bench_render(chosen))
     if what in ("generate", "all"):
         with progress_report() as report:
             table = bench_generate(prior, chosen, report)

@@ -44,8 +44,11 @@ def why_missing() -> str | None:
     try:
         _kernels()
     except ModuleNotFoundError as error:
-        # PyPI's placeholder has the name and no renderer.
-        return "is not installed" if error.name == "kaolin" else f"lacks {error.name}"
+        if error.name == "kaolin":
+            return "is not installed"
+        if (error.name or "").startswith("kaolin."):
+            return "is PyPI's empty placeholder"
+        return f"lacks {error.name}"
     except (ImportError, AttributeError, OSError) as error:
         # Built for another torch, most often.
         return f"cannot be loaded ({' '.join(str(error).split())[:100]})"

@@ -131,6 +131,7 @@ class LocalExecutor:
     ) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._clock = clock
+        self._notes: set[str] = set()
         self._places = {
             name: _Place(command, logs / f"worker-{name}.log", name) for name, command in commands.items()
         }
@@ -224,11 +225,18 @@ class LocalExecutor:
         if kind == "ready":
             worker.ready, worker.idle_since, place.failures = True, self._clock(), 0
             place.device, place.memory_total = message.get("device", name), message.get("memory_total", 0)
+            self._log_once(message.get("note"))
         elif kind in ("finished", "failed", "cancelled"):
             worker.job, worker.idle_since = None, self._clock()
         elif kind == "beat":
             job, attempt = worker.job, worker.attempt
         return WorkerReport(name, kind, job, attempt, message)
+
+    def _log_once(self, note: str | None) -> None:
+        """What a worker found out about its machine, for whoever runs the server."""
+        if note and note not in self._notes:
+            self._notes.add(note)
+            log.info(note)
 
     def _ended(self, name: str, place: _Place, worker: _Worker) -> list[WorkerReport]:
         """The process is gone: the slot sleeps, or waits before another try if it never got ready."""

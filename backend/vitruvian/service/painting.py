@@ -26,6 +26,7 @@ from vitruvian.export.folder import view_file_name, write_files
 from vitruvian.export.pictures import to_image
 from vitruvian.generation import choose_device, paint
 from vitruvian.job import check_job
+from vitruvian.render.kaolin_note import kaolin_note
 from vitruvian.render.rigs import default_rig
 from vitruvian.service.convert import body_from, cameras_from, doubts_about, job_from, new_corner_uvs
 from vitruvian.service.pipes import Order
@@ -60,12 +61,12 @@ class Painter:
         self._loaded: dict[str, Prior] = {}
 
     def warm_up(self) -> dict[str, Any]:
-        """Load the first model; returns what the gateway is told about the device."""
+        """Load the first model; returns what the gateway is told about the device, and what it should log."""
         self._prior(next(iter(self._priors)))
         cuda = self._device.type == "cuda"
         name = torch.cuda.get_device_name(self._device) if cuda else "processor"
         memory = torch.cuda.get_device_properties(self._device).total_memory if cuda else 0
-        return {"device": name, "memory_total": memory}
+        return {"device": name, "memory_total": memory, "note": kaolin_note(self._device)}
 
     def __call__(self, order: Order, progress: JobProgress, folder: Path) -> None:
         """Paint and write the results into `folder`.

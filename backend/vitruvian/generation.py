@@ -17,7 +17,8 @@ from vitruvian.core.errors import UserError
 from vitruvian.core.images import Avatar
 from vitruvian.core.mesh import Mesh
 from vitruvian.core.report import Report, silent
-from vitruvian.diffusion.prior import Prior, load_prior
+from vitruvian.diffusion.loading import load_prior
+from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.vocabulary import prompt_notes
 from vitruvian.export.folder import save_avatar
 from vitruvian.job import GenerateJob, check_job

@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny_prior import build_tiny_prior
 
-from vitruvian.diffusion.prior import Prior, load_prior
+from vitruvian.diffusion.loading import load_prior
+from vitruvian.diffusion.prior import Prior
 
 
 @pytest.fixture(scope="session")

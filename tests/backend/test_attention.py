@@ -124,7 +124,7 @@ def test_conditions_belong_to_their_views(tiny: Prior) -> None:
 
 
 def test_conditions_and_their_weights_matter(tiny: Prior) -> None:
-    from vitruvian.diffusion.denoiser import ControlWeight
+    from vitruvian.diffusion.weights import ControlWeight
 
     x_t, text = latents(), text_of(tiny, 1)
     images = conditions()

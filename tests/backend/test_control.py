@@ -10,10 +10,11 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from vitruvian.diffusion.control import EmbeddedControl, reads_no_text
-from vitruvian.diffusion.denoiser import ControlWeight, NoiseLevel, make_denoiser
+from vitruvian.diffusion.denoiser import NoiseLevel, make_denoiser
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.rows import rows_of
 from vitruvian.diffusion.text_states import TextStates
+from vitruvian.diffusion.weights import ControlWeight
 
 VIEWS = 4
 LEVEL = NoiseLevel(600.0, 0.6, 0.8, 2, 10)
@@ -52,7 +53,7 @@ def test_residuals_are_those_of_the_plain_forward(text: bool, order: str, views:
     # Both halves of guidance see the same noisy latents, with different words.
     sample = rand(len(views), 4, 8, 8).repeat(2, 1, 1, 1)
     tokens, time = rand(2 * len(views), 5, 16, seed=2), torch.full((2 * len(views),), 600.0)
-    down, mid = EmbeddedControl(net, images, chunk=3)(sample, time, tokens, views, 0.7)
+    down, mid = EmbeddedControl(net, images, chunk=3)(sample, time, tokens, views, [0.7])
     expected_down, expected_mid = net(
         sample, time, tokens, images[views].repeat(2, 1, 1, 1), conditioning_scale=0.7, return_dict=False
     )

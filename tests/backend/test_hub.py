@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from vitruvian.diffusion.hub import wanted_files
 from vitruvian.diffusion.installed import lacking, weights_variant
-from vitruvian.diffusion.prior import load_prior
+from vitruvian.diffusion.loading import load_prior
 
 SD15 = [
     ".gitattributes",

@@ -9,13 +9,15 @@ import torch
 from tiny_prior import build_tiny_prior
 from torch import Tensor
 
-from vitruvian.diffusion.denoiser import ControlWeight, make_denoiser, with_guidance
+from vitruvian.diffusion.denoiser import make_denoiser, with_guidance
 from vitruvian.diffusion.latents import decode
+from vitruvian.diffusion.loading import load_prior
 from vitruvian.diffusion.pipeline import pipeline_of
-from vitruvian.diffusion.prior import Prior, load_prior
+from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.sampling import SamplerName, make_scheduler, sample
 from vitruvian.diffusion.text import encode_prompts
 from vitruvian.diffusion.text_states import TextStates
+from vitruvian.diffusion.weights import ControlWeight
 
 PROMPT, NEGATIVE = "a person in red shirt", "blue jeans"
 STEPS = 6

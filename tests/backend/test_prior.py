@@ -13,7 +13,8 @@ from tiny_prior import IMAGE_SIZE, TEXT_WIDTH, build_tiny_prior
 
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.latents import decode, encode, latent_shape
-from vitruvian.diffusion.prior import Prior, load_prior, prediction_of
+from vitruvian.diffusion.loading import load_prior
+from vitruvian.diffusion.prior import Prior, prediction_of
 from vitruvian.diffusion.text import encode_prompts, fit_prompt, text_length
 
 
@@ -97,7 +98,10 @@ DAMAGE: list[tuple[Callable[[Path], None], str]] = [
     (remove("scheduler/scheduler_config.json"), "cannot be read"),
     (overwrite("vae/diffusion_pytorch_model.safetensors", b"not weights"), r"prior\.vae"),
     (overwrite("model_index.json", b"{"), "cannot be read"),
-    (overwrite("model_index.json", b'{"text_encoder_2": ["transformers", "X"]}'), "second text encoder"),
+    (
+        overwrite("model_index.json", b'{"text_encoder_2": ["transformers", "X"]}'),
+        "lacks text_encoder_2, tokenizer_2",
+    ),
     (overwrite("scheduler/scheduler_config.json", b'{"prediction_type": "magic"}'), "prediction"),
     (truncate, r"prior\.unet"),
     (drop_a_tensor, r"prior\.vae.*lacks weights"),

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.denoiser import (
-    ControlWeight,
     Denoiser,
     NoiseLevel,
     Prediction,
@@ -25,6 +24,7 @@ from vitruvian.diffusion.denoiser import (
 )
 from vitruvian.diffusion.sampling import SamplerName, make_scheduler, noise_levels, sample, view_noise
 from vitruvian.diffusion.text_states import TextStates
+from vitruvian.diffusion.weights import ControlWeight
 
 MEAN, SPREAD = 0.7, 0.4
 SHAPE = (3, 4, 4, 4)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vitruvian.core.errors import Cancelled, UserError
+from vitruvian.diffusion.loading import load_prior
 from vitruvian.diffusion.mini_model import (
     MiniShape,
     build_scheduler,
@@ -23,7 +24,6 @@ from vitruvian.diffusion.mini_model import (
     fold_normalisation,
     load_tokenizer,
 )  # fmt: skip
-from vitruvian.diffusion.prior import load_prior
 from vitruvian.wardrobe.captions import caption
 from vitruvian.wardrobe.dataset import (
     DataPlan,

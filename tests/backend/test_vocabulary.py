@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from shapes import sphere
 
-from vitruvian.diffusion.prior import Prior, load_prior
+from vitruvian.diffusion.loading import load_prior
+from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.text import view_endings, view_prompts
 from vitruvian.diffusion.vocabulary import dropped_words, prompt_notes, unknown_words
 from vitruvian.generation import generate

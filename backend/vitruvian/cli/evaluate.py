@@ -25,9 +25,10 @@ def evaluate(
     """Judge an image model and the sampler on people that no training ever saw."""
     from vitruvian.cli.progress import progress_report
     from vitruvian.core.folders import check_out_folder
+    from vitruvian.diffusion.loading import load_prior
     from vitruvian.evaluate.ablation import ablate
     from vitruvian.evaluate.protocol import evaluate as run_protocol
-    from vitruvian.generation import choose_device, load_prior
+    from vitruvian.generation import choose_device
 
     check_out_folder(out, owner="ablation.json" if ablation else "evaluation.json")
     loaded = load_prior(prior, choose_device(device))

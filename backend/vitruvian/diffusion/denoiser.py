@@ -10,6 +10,7 @@ Notation as in the papers: x_t = alpha_t x0 + sigma_t eps, with alpha_t^2 + sigm
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, assert_never
@@ -18,10 +19,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitruvian.diffusion.control import EmbeddedControl
+from vitruvian.diffusion.control import embed_controls
 from vitruvian.diffusion.prior import Prediction, Prior
 from vitruvian.diffusion.rows import rows_of
 from vitruvian.diffusion.text_states import TextStates
+from vitruvian.diffusion.weights import ControlWeight
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,6 @@ class TextDenoiser(Protocol):
         """`text` has the axes K, N. `views` says which of all views the N rows are, so that each meets its
         own conditions."""
         ...
-
-
-@dataclass(frozen=True)
-class ControlWeight:
-    """How strongly a ControlNet steers; linear from the first sampling step to the last."""
-
-    start: float
-    end: float
-
-    def at(self, progress: float) -> float:
-        return self.start * (1.0 - progress) + self.end * progress
 
 
 def x0_from_prediction(
@@ -126,39 +117,63 @@ def make_denoiser(
             Conditions that the prior has no ControlNet for are left out.
         weights: strength by the same names; 1.0 throughout where a name is missing.
     """
-    controls = {
-        name: EmbeddedControl(prior.controlnets[name], image.to(prior.device, prior.dtype))
-        for name, image in conditions.items()
-        if name in prior.controlnets
-    }
+    controls = embed_controls(
+        prior.controlnets,
+        {name: image.to(prior.device, prior.dtype) for name, image in conditions.items()},
+        prior.union_types,
+    )
     kind = prior.prediction
 
     @torch.no_grad()
     def denoise(x_t: Tensor, level: NoiseLevel, text: TextStates, views: Sequence[int]) -> Tensor:
         variants, rows = text.states.shape[:2]
         sample = x_t.repeat(variants, 1, 1, 1).to(prior.dtype, memory_format=torch.channels_last)
-        tokens = text.flatten().states.to(prior.dtype)
+        told = text.flatten().each(lambda part: part.to(prior.dtype))
+        about = _sizes_and_pooled(told, x_t.shape[-2] * prior.factor, x_t.shape[-1] * prior.factor)
         time = torch.full((len(sample),), level.timestep, device=prior.device)
         down, mid = None, None
-        for name, control in controls.items():
-            weight = weights.get(name, ControlWeight(1.0, 1.0)).at(level.progress)
-            if weight == 0.0:
+        for names, control in controls:
+            strengths = [weights.get(name, ControlWeight(1.0, 1.0)).at(level.progress) for name in names]
+            if not any(strengths):
                 continue
-            more_down, more_mid = control(sample, time, tokens, views, weight)
+            more = {"added_cond_kwargs": about} if about else {}
+            more_down, more_mid = control(sample, time, told.states, views, strengths, **more)
             down = more_down if down is None else [a + b for a, b in zip(down, more_down, strict=True)]
             mid = more_mid if mid is None else mid + more_mid
         prediction = prior.unet(
             sample,
             time,
-            tokens,
+            told.states,
             down_block_additional_residuals=down,
             mid_block_additional_residual=mid,
+            added_cond_kwargs={**about, **_picture(told)} or None,
             return_dict=False,
         )[0]
         prediction = prediction.to(x_t.dtype).unflatten(0, (variants, rows))
         return x0_from_prediction(prediction, x_t.expand_as(prediction), level, kind)
 
     return denoise
+
+
+def _sizes_and_pooled(text: TextStates, height: int, width: int) -> dict[str, Tensor]:
+    """What SDXL's networks are told beside words and time (Podell et al. 2023, section 2.2); others, nothing.
+
+    The whole prompt in one vector, and that the picture was `height` x `width`, still is, and is not cropped.
+    """
+    if text.pooled is None:
+        return {}
+    sizes = _size_ids(height, width, text.pooled.device).expand(len(text), -1)
+    return {"text_embeds": text.pooled, "time_ids": sizes}
+
+
+@functools.cache
+def _size_ids(height: int, width: int, device: torch.device) -> Float[Tensor, "1 6"]:
+    return torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32, device=device)
+
+
+def _picture(text: TextStates) -> dict[str, list[Tensor]]:
+    """What an IP-Adapter in the UNet reads."""
+    return {} if text.picture is None else {"image_embeds": [text.picture]}
 
 
 def with_guidance(

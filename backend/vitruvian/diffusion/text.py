@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.view_words import view_words
@@ -15,17 +19,57 @@ from vitruvian.diffusion.text_states import TextStates
 
 @torch.no_grad()
 def encode_prompts(prior: Prior, prompts: Sequence[str]) -> TextStates:
-    """Last hidden states of the prior's text encoder; equal prompts are encoded once.
+    """Hidden states of the prior's text encoders; equal prompts are encoded once.
 
-    The empty prompt is text like any other: it takes the same path in training and in guidance. Prompts are
-    padded to the encoder's length, and cut there (`vocabulary.dropped_words` tells what is lost).
+    The last states of one encoder; of two (SDXL) the last but one, side by side, and the pooled vector of the
+    second. Prompts are padded to the encoders' length, and cut there (`vocabulary.dropped_words` tells what
+    is lost). With an IP-Adapter they bring an empty picture along, which says nothing.
     """
     unique = list(dict.fromkeys(prompts))
-    ids = prior.tokenizer(
-        unique, padding="max_length", max_length=text_length(prior), truncation=True, return_tensors="pt"
+    encoded = _one_encoder(prior, unique) if prior.text_encoder_2 is None else _two_encoders(prior, unique)
+    if prior.style is not None:
+        encoded = replace(encoded, picture=prior.style.blank.expand(len(unique), *prior.style.blank.shape))
+    return encoded.each(torch.Tensor.float)[[unique.index(prompt) for prompt in prompts]]
+
+
+def encode_negatives(prior: Prior, prompts: Sequence[str]) -> TextStates:
+    """What guidance leads away from. An empty one is zeros if the prior was trained so, else a text like any
+    other: it takes the same path in training and in guidance."""
+    text = encode_prompts(prior, prompts)
+    if not prior.zero_empty_prompt:
+        return text
+    said = torch.tensor([float(bool(prompt.strip())) for prompt in prompts], device=prior.device)
+    silenced = text.each(lambda part: part * said.view(-1, *[1] * (part.dim() - 1)))
+    return replace(silenced, picture=text.picture)
+
+
+def _one_encoder(prior: Prior, prompts: Sequence[str]) -> TextStates:
+    ids = _ids(prior, prior.tokenizer, prompts)
+    if not prior.clip_skip:
+        return TextStates(prior.text_encoder(ids)[0])
+    hidden = prior.text_encoder(ids, output_hidden_states=True).hidden_states[-(prior.clip_skip + 1)]
+    # Only the last layer's states pass the final normalisation by themselves.
+    return TextStates(getattr(prior.text_encoder, "text_model", prior.text_encoder).final_layer_norm(hidden))
+
+
+def _two_encoders(prior: Prior, prompts: Sequence[str]) -> TextStates:
+    pairs: Any = ((prior.tokenizer, prior.text_encoder), (prior.tokenizer_2, prior.text_encoder_2))
+    made = [
+        encoder(_ids(prior, tokenizer, prompts), output_hidden_states=True) for tokenizer, encoder in pairs
+    ]
+    states = [output.hidden_states[-(prior.clip_skip + 2)] for output in made]
+    return TextStates(torch.cat(states, dim=-1), made[1].text_embeds)
+
+
+def _ids(prior: Prior, tokenizer: Any, prompts: Sequence[str]) -> Int[Tensor, "N L"]:
+    ids = tokenizer(
+        list(prompts),
+        padding="max_length",
+        max_length=text_length(prior),
+        truncation=True,
+        return_tensors="pt",
     ).input_ids
-    states = prior.text_encoder(ids.to(prior.device))[0]
-    return TextStates(states.float())[[unique.index(prompt) for prompt in prompts]]
+    return ids.to(prior.device)
 
 
 def view_prompts(prior: Prior, prompt: str, rig: CameraRig, own: Sequence[str] = ()) -> list[str]:

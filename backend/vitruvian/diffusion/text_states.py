@@ -1,4 +1,4 @@
-"""What the networks are told in words, as one value that passes through the denoiser's wrappers."""
+"""What the networks are told, in words and by a picture: one value for the denoiser's wrappers to pass on."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class TextStates:
     """Of all text encoders side by side: what cross-attention reads."""
     pooled: Float[Tensor, "*B P"] | None = None
     """The whole prompt in one vector; SDXL's networks read it beside the time."""
+    picture: Float[Tensor, "*B 1 *E"] | None = None
+    """A picture as an IP-Adapter's image encoder sees it; not words, but told and guided in the same way."""
 
     def __len__(self) -> int:
         return len(self.states)
@@ -31,7 +33,8 @@ class TextStates:
 
     def each(self, change: Callable[[Tensor], Tensor]) -> TextStates:
         """With `change` made to every part."""
-        return TextStates(change(self.states), None if self.pooled is None else change(self.pooled))
+        pooled, picture = (None if part is None else change(part) for part in (self.pooled, self.picture))
+        return TextStates(change(self.states), pooled, picture)
 
     def flatten(self) -> TextStates:
         """The two leading axes as one."""
@@ -40,6 +43,9 @@ class TextStates:
     @staticmethod
     def stack(texts: Sequence[TextStates]) -> TextStates:
         """K texts a view from K times one; they have the same parts."""
-        pooled = [text.pooled for text in texts if text.pooled is not None]
         states = torch.stack([text.states for text in texts])
-        return TextStates(states, torch.stack(pooled) if pooled else None)
+        pooled = [text.pooled for text in texts if text.pooled is not None]
+        picture = [text.picture for text in texts if text.picture is not None]
+        return TextStates(
+            states, torch.stack(pooled) if pooled else None, torch.stack(picture) if picture else None
+        )

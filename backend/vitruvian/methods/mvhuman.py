@@ -24,7 +24,6 @@ from vitruvian.core.report import Preview, Report
 from vitruvian.diffusion.attention import attention_bank, with_reference
 from vitruvian.diffusion.consistency import ConsistencySettings, Fuser, with_consistency
 from vitruvian.diffusion.denoiser import (
-    ControlWeight,
     Denoiser,
     NoiseLevel,
     TextDenoiser,
@@ -35,7 +34,8 @@ from vitruvian.diffusion.denoiser import (
 from vitruvian.diffusion.latents import decode, encode, latent_shape
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.sampling import SamplerName, make_scheduler, sample, view_noise
-from vitruvian.diffusion.text import encode_prompts, view_prompts
+from vitruvian.diffusion.text import encode_negatives, encode_prompts, view_prompts
+from vitruvian.diffusion.weights import ControlWeight
 from vitruvian.methods.inputs import Inputs, check_inputs
 from vitruvian.methods.record import describe_cameras, peak_memory_gb, timed, versions
 from vitruvian.render.conditions import render_conditions
@@ -76,8 +76,8 @@ FUSERS: dict[FuserName, type[TextureFuser] | type[NeighbourWarpFuser]] = {
     "texture": TextureFuser,
     "neighbours": NeighbourWarpFuser,
 }
-SD_GUIDANCE, OWN_GUIDANCE = 7.5, 3.0
-"""For Stable Diffusion, and for priors that this project trains."""
+SD_GUIDANCE, SDXL_GUIDANCE, OWN_GUIDANCE = 7.5, 5.0, 3.0
+"""For the families of Stable Diffusion, as their own pipelines have it; for priors that this project trains."""
 SD_CONTROL = {
     "pose": ControlWeight(0.8, 0.7),
     "depth": ControlWeight(0.8, 0.5),
@@ -167,7 +167,7 @@ def _sample(
     rig, chunk = inputs.rig, settings.chunk
     report("sampling", 0, settings.steps)
     positive = encode_prompts(prior, view_prompts(prior, inputs.prompt, rig, inputs.view_prompts))
-    negative = encode_prompts(prior, [inputs.negative.strip()] * len(rig))
+    negative = encode_negatives(prior, [inputs.negative.strip()] * len(rig))
     references = [reference_view(rig)] if settings.reference and len(rig) > 1 else []
     pictures: list[Tensor] = []
 
@@ -227,9 +227,10 @@ def suited(settings: MVHumanSettings, prior: Prior) -> MVHumanSettings:
     """
     guidance, control, consistency = settings.guidance, settings.control, settings.consistency
     if guidance is None:
-        guidance = float(prior.card.get("guidance", OWN_GUIDANCE)) if prior.card else SD_GUIDANCE
+        plain = SD_GUIDANCE if prior.text_encoder_2 is None else SDXL_GUIDANCE
+        guidance = float(prior.card.get("guidance", OWN_GUIDANCE)) if prior.card else plain
     if control is None:
-        control = {} if prior.card else SD_CONTROL
+        control = {**({} if prior.card else SD_CONTROL), **prior.control}
     if consistency is not None and consistency.cancel_round_trip is None:
         consistency = replace(consistency, cancel_round_trip=not prior.card)
     return replace(settings, guidance=guidance, control=control, consistency=consistency)

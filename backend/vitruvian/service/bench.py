@@ -96,7 +96,7 @@ def bench_queue() -> list[Figure]:
 
 def bench_overhead(prompt: str, steps: int = 20) -> list[Figure]:
     """The same job in this process and through a service, each with its model loaded."""
-    from vitruvian.diffusion.prior import load_prior
+    from vitruvian.diffusion.loading import load_prior
     from vitruvian.export.folder import save_avatar
     from vitruvian.generation import choose_body, choose_device, choose_rig, paint
     from vitruvian.job import GenerateJob

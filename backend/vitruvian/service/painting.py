@@ -20,7 +20,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from vitruvian.body.body import Body
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.report import Preview, Report
-from vitruvian.diffusion.prior import Prior, load_prior
+from vitruvian.diffusion.loading import load_prior
+from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.vocabulary import prompt_notes
 from vitruvian.export.folder import view_file_name, write_files
 from vitruvian.export.pictures import to_image

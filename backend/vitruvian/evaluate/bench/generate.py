@@ -8,7 +8,7 @@ import torch
 
 from vitruvian.body.anny_body import anny_body
 from vitruvian.core.report import Report
-from vitruvian.diffusion.prior import load_prior
+from vitruvian.diffusion.loading import load_prior
 from vitruvian.evaluate.protocol import Target
 from vitruvian.methods.inputs import Inputs
 from vitruvian.methods.mvhuman import MVHumanSettings, run

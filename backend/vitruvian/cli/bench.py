@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -11,15 +12,24 @@ from vitruvian.cli.targets import DEVICE, PRIOR, print_targets
 
 def bench(
     what: Annotated[
-        Literal["render", "generate", "wire", "all"], typer.Argument(help="Which part to time.")
+        Literal["render", "generate", "scaling", "wire", "all"], typer.Argument(help="Which part to time.")
     ] = "all",
     prior: Annotated[str, PRIOR] = "mini",
     device: Annotated[str, DEVICE] = "auto",
     overhead: Annotated[
         bool, typer.Option("--overhead", help="wire: also compare a whole job with the same one submitted.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="scaling: the largest textures too, and each point three times.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="scaling: folder for scaling.json and scaling.png.")] = Path(
+        "out/scaling"
+    ),
 ) -> None:
-    """Time the stages on this machine, against a named alternative in the same run."""
+    """Time the stages on this machine, against a named alternative in the same run.
+
+    `all` leaves out scaling, which takes minutes.
+    """
     if what in ("wire", "all"):
         _bench_wire(overhead)
     if what == "wire":
@@ -36,6 +46,13 @@ def bench(
         with progress_report() as report:
             table = bench_generate(prior, chosen, report)
         print_targets("the demo's job: 16 views, 20 steps, 1024 px texture", table)
+    if what == "scaling":
+        from vitruvian.evaluate.bench.scaling import bench_scaling
+
+        with progress_report() as report:
+            table = bench_scaling(prior, chosen, out, full, report)
+        print_targets("time and memory ~ size^exponent", table)
+        print(out / "scaling.png")
 
 
 def _bench_wire(overhead: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,15 +50,36 @@ _FAILURES: dict[int, str] = {
 }
 _COPY_BELOW = 64 * limits.KIB
 """Larger frames are sent without a copy."""
+_OPEN_FILES = 16
+"""Files that must be free for a connection: libzmq takes seven with a fresh context, and where it finds none
+for its own threads it ends the whole process instead of telling."""
 
 
 class DealerTransport:
-    """A DEALER without a routing id, and the monitor that tells why a handshake failed."""
+    """A DEALER without a routing id, and the monitor that tells why a handshake failed.
+
+    Raises:
+        OSError: the process may open no more files, and sockets are such.
+    """
 
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], address: str, keys: ClientKeys | None
     ) -> None:
-        self._socket = context.socket(zmq.DEALER)
+        _check_open_files()
+        try:
+            self._socket = context.socket(zmq.DEALER)
+            self._monitor = self._socket.get_monitor_socket(sum(_FAILURES))
+        except zmq.ZMQError as error:
+            raise OSError(error.errno, error.strerror) from None
+        self._failed: str | None = None
+        self._secret = keys is not None
+        self._set_up(address, keys)
+        try:
+            self._socket.connect(address)
+        except zmq.ZMQError:
+            self._failed = "UNREACHABLE"
+
+    def _set_up(self, address: str, keys: ClientKeys | None) -> None:
         for option, value in (
             (zmq.IMMEDIATE, 1),
             (zmq.LINGER, 0),
@@ -74,13 +96,6 @@ class DealerTransport:
             self._socket.curve_publickey = keys.public.encode("ascii")
             self._socket.curve_secretkey = keys.secret.encode("ascii")
             self._socket.curve_serverkey = keys.server.encode("ascii")
-        self._monitor = self._socket.get_monitor_socket(sum(_FAILURES))
-        self._failed: str | None = None
-        self._secret = keys is not None
-        try:
-            self._socket.connect(address)
-        except zmq.ZMQError:
-            self._failed = "UNREACHABLE"
 
     def send(self, frames: Sequence[BytesLike]) -> bool:
         try:
@@ -116,3 +131,14 @@ class DealerTransport:
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
         self._socket.close(linger=0)
+
+
+def _check_open_files() -> None:
+    """Raises: OSError where fewer than `_OPEN_FILES` can be opened."""
+    opened: list[int] = []
+    try:
+        for _ in range(_OPEN_FILES):
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)

@@ -75,6 +75,12 @@ ERRORS: dict[str, ErrorText] = {
     "UNREACHABLE": ErrorText(
         "No server answers at {got}", "Start the backend, or check address and port", "auto"
     ),
+    "NO_SOCKET": ErrorText(
+        "No connection can be opened here: {problem}",
+        "Close what else this program has open, or raise its limit of open files (`ulimit -n`); it is tried "
+        "again by itself",
+        "auto",
+    ),
     "LOST": ErrorText("The connection is lost; the job continues", "Reconnecting by itself", "auto"),
     "WIRE_VERSION": ErrorText(
         "Add-on and server speak different versions of the protocol: {problem}",
@@ -169,6 +175,11 @@ ERRORS: dict[str, ErrorText] = {
     ),
     "WORKER_LOST": ErrorText(
         "The worker process stopped: {problem}", "It is started again by itself", "auto"
+    ),
+    "SCENE_DAMAGED": ErrorText(
+        "The scene was damaged on the server's disk",
+        "Generate again, which sends it anew; if that happens twice, the server's disk needs a look",
+        "once",
     ),
     "TIME_LIMIT": ErrorText(
         "The job took longer than the server allows: {problem}", "Use fewer steps or views", "after_fix"

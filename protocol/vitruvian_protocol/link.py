@@ -28,7 +28,8 @@ _DOUBTS = 3
 
 
 class Transport(Protocol):
-    """One socket's life. The real one is in `dealer.py`; tests bring their own."""
+    """One socket's life. The real one is in `dealer.py`; tests bring their own. Making one may raise
+    OSError."""
 
     def send(self, frames: Sequence[BytesLike]) -> bool:
         """False: not now (not connected yet, or full); nothing was sent."""
@@ -168,7 +169,11 @@ class Link:
 
     def _open(self, now: float) -> None:
         self._outbox.clear()
-        self._transport = self._connect()
+        try:
+            self._transport = self._connect()
+        except OSError as error:
+            self.drop(explain("NO_SOCKET", problem=error.strerror or str(error)))
+            return
         self._started = self._heard = self._pinged = now
         self._pings = 0
         self._outbox.append(Hello(about=self._about, caps=(BULK,)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -255,3 +257,51 @@ def test_keys_that_are_none(field: str, value: str) -> None:
         ClientKeys(**{**whole, field: value})
     assert (caught.value.code, caught.value.path) == ("BAD_KEY", f"$.keys.{field}")
     assert ARTIST[1] not in str(caught.value)
+
+
+def test_nothing_happens_outside_of_the_callers_calls() -> None:
+    """No thread of Python's: in Blender one would be a crash to come."""
+    before = threading.enumerate()
+    client = Client("tcp://127.0.0.1:1", about={})
+    until(client, events.Lost)
+    assert threading.enumerate() == before
+    client.close()
+
+
+OUT_OF_FILES = """
+import os, resource, sys
+from vitruvian_protocol.client import Client
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+client, held = Client("tcp://127.0.0.1:1", about={}), []
+try:
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+for _ in range(int(sys.argv[1])):
+    os.close(held.pop())
+codes = []
+while codes != ["NO_SOCKET", "UNREACHABLE"]:
+    for event in client.poll():
+        codes.append(event.error.code)
+        print(event.error.code, event.error.sentence, event.error.remedy, client.state, sep="|", flush=True)
+        while held:
+            os.close(held.pop())
+    client.wait(0.05)
+client.close()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no such limit there")
+@pytest.mark.parametrize("left", [0, 2, 5, 12])
+def test_out_of_open_files_is_told_and_tried_again(left: int) -> None:
+    """With two left libzmq would end the process, with five raise an error of its own."""
+    command = [sys.executable, "-c", OUT_OF_FILES, str(left)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert found.returncode == 0, found.stderr
+    told = [line.split("|") for line in found.stdout.splitlines()]
+    assert [line[0] for line in told] == ["NO_SOCKET", "UNREACHABLE"]
+    assert "open files" in told[0][1]
+    assert "ulimit" in told[0][2]
+    assert told[0][3] == "lost"

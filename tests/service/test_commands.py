@@ -14,7 +14,6 @@ from serving import Artist, free_port, served
 from vitruvian.cli import connection, run
 from vitruvian.cli.serve import parse_priors
 from vitruvian.core.errors import UserError
-from vitruvian.service.executor import local_workers
 from vitruvian_protocol import events as e
 
 
@@ -97,9 +96,3 @@ def test_priors_have_names(tmp_path: Path) -> None:
     assert parse_priors(["mini", f"suits={tmp_path}"]) == {"mini": "mini", "suits": str(tmp_path)}
     with pytest.raises(UserError, match="no name"):
         parse_priors([str(tmp_path)])
-
-
-def test_one_worker_for_each_device() -> None:
-    workers = local_workers(["cuda:0", "cuda:1"], {"mini": "mini", "suits": "/models/suits"})
-    assert list(workers) == ["cuda0", "cuda1"]
-    assert workers["cuda1"][-3:] == ["cuda:1", "mini=mini", "suits=/models/suits"]

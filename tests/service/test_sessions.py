@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 import zmq
 
+from vitruvian.service.delivery import Delivery
 from vitruvian.service.session import LOCAL_USER, REPLIES, Session
 from vitruvian.service.sessions import Sessions
 from vitruvian.service.store import Store
@@ -28,7 +29,8 @@ class Port:
         self.deaf: set[bytes] = set()
         self.left: list[Session] = []
         self.store = Store(folder / "jobs.sqlite")
-        self.sessions = Sessions(cast(Any, self), self.store, m.new_id(), lambda: self.now, None)
+        delivery = Delivery(cast(Any, self), self.store, m.new_id(), lambda: self.now)
+        self.sessions = Sessions(cast(Any, self), delivery, lambda: self.now, None)
         desk = SimpleNamespace(
             welcome=lambda session, hello, run: m.Welcome(
                 re=hello.mid, run=run, session=session.id, limits={}, about={}
@@ -36,6 +38,7 @@ class Port:
             answer=self.answer,
             refuse=lambda session, mid, error: self.sessions.reply(session, m.Error(re=mid, error=error)),
             leave=self.leave,
+            positions=self.store.positions,
         )
         self.sessions.desk = cast(Any, desk)
 

@@ -20,6 +20,8 @@ import typer
 from vitruvian.core.errors import UserError
 
 EXIT_SOME_FAILED, EXIT_NO_BACKEND, EXIT_STOPPED = 1, 3, 130
+TEXTURE_SIZES = (512, 1024, 2048, 4096)
+"""Those that Blender's panel has."""
 MEANINGS = {
     0: "done",
     EXIT_SOME_FAILED: "some bodies failed",
@@ -52,15 +54,19 @@ def batch(
     collection: Annotated[str | None, typer.Option(help="All meshes of this collection.")] = None,
     body: Annotated[list[str] | None, typer.Option(help="A mesh by its name; may be repeated.")] = None,
     prompt: Annotated[str, typer.Option(help="For bodies that have no prompt of their own.")] = "",
-    seed: Annotated[int | None, typer.Option(help="For all bodies without one of their own.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Painting steps. [the file's]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="For all bodies without one of their own.", min=0, max=2**32 - 1)
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Painting steps. [the file's]", min=1, max=1000)] = None,
     texture_size: Annotated[int | None, typer.Option(help="512, 1024, 2048 or 4096. [the file's]")] = None,
     address: Annotated[str, typer.Option(help="Of a running `vitruvian serve`.")] = "tcp://127.0.0.1:29517",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the textured files; without it they are saved in place.")
     ] = None,
     retry_failed: Annotated[bool, typer.Option(help="Try again what failed in an earlier run.")] = False,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for a backend that does not answer.")] = 30.0,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for a backend that does not answer.", min=0.0, max=1e6)
+    ] = 30.0,
     blender: Annotated[
         Path | None, typer.Option(help="A Blender 4.2 or newer that has the add-on, instead of bpy.")
     ] = None,
@@ -74,7 +80,7 @@ def batch(
     Without --csv, --collection or --body, the batch list that was made in Blender is used. The exit code is 0
     when every body of every file is done, 1 when some failed, 2 for bad input, 3 without a backend.
     """
-    _check(files, out)
+    _check(files, out, csv, texture_size, address)
     options = _options(
         csv=csv,
         collection=collection,
@@ -121,10 +127,21 @@ def exit_code(files: list[Path], outcomes: list[Outcome]) -> int:
     return max(codes, default=0)
 
 
-def _check(files: list[Path], out: Path | None) -> None:
+def _check(
+    files: list[Path], out: Path | None, csv: Path | None, texture_size: int | None, address: str
+) -> None:
+    """Raises: UserError for what Blender need not be started for."""
+    from vitruvian.service.config import check_address
+
     for file in files:
         if file.suffix.lower() != ".blend" or not file.is_file():
             raise UserError("files", str(file), "is not a .blend file that exists", "Check the path")
+    check_address(address)
+    if csv is not None and not csv.is_file():
+        raise UserError("csv", str(csv), "is not a file that exists", "Check the path")
+    if texture_size not in (None, *TEXTURE_SIZES):
+        sizes = ", ".join(map(str, TEXTURE_SIZES))
+        raise UserError("texture_size", texture_size, "is not one of those on offer", f"Use one of {sizes}")
     if out is not None:
         names = [file.name for file in files]
         twice = next((name for name in names if names.count(name) > 1), None)
@@ -132,7 +149,11 @@ def _check(files: list[Path], out: Path | None) -> None:
             raise UserError(
                 "out", str(out), f"would get two files called {twice}", "Rename one, or run twice"
             )
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            problem = "is a file" if out.is_file() else f"cannot be made ({error.strerror})"
+            raise UserError("out", str(out), problem, "Choose a folder that you may write to") from None
 
 
 def _options(**values: object) -> list[str]:
@@ -153,11 +174,11 @@ def _module_command(python: Path, addon: Path) -> list[str]:
             "addon", str(addon), "is not the add-on's folder", "Give the path of blender_addon with --addon"
         )
     _check_program("python", python)
-    probe = subprocess.run(
-        [str(python), "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('bpy') is None)"],
-        check=False,
-    )
-    if probe.returncode != 0:
+    code = "import importlib.util as u; print('bpy:', u.find_spec('bpy') is not None)"
+    probe = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
+    if not probe.stdout.startswith("bpy: "):
+        raise UserError("python", str(python), "is not a Python", "Check the path")
+    if "True" not in probe.stdout:
         raise UserError(
             "python",
             str(python),
@@ -168,7 +189,7 @@ def _module_command(python: Path, addon: Path) -> list[str]:
 
 
 def _check_program(name: str, path: Path) -> None:
-    if shutil.which(path) is None:
+    if path.is_dir() or shutil.which(path) is None:
         raise UserError(name, str(path), "is not a program that can be started", "Check the path")
 
 

@@ -39,7 +39,7 @@ def connected(server: str, keys: Path | None) -> Iterator[Client]:
     from vitruvian_protocol import events
     from vitruvian_protocol.client import Client, ClientKeys
 
-    check_address(server)
+    check_address(server, "server")
     keep_freed_blocks()
     pair = None
     if keys is not None:

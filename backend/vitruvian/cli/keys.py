@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from vitruvian.core.errors import UserError
+
+if TYPE_CHECKING:
+    from vitruvian.service.curve import AllowList
 
 _FOLDER = typer.Option("--keys", help="The server's folder of keys.")
 _Folder = Annotated[Path, _FOLDER]
 
-keys = typer.Typer(name="keys", help="Keys for a server that other machines can reach.", no_args_is_help=True)
+keys = typer.Typer(name="keys", help="Keys for a server that other machines can reach.")
 
 
 @keys.command()
@@ -59,7 +64,11 @@ def show(folder: _Folder = Path("keys")) -> None:
         print(f"{name:<24} {key}")
 
 
-def _list(folder: Path):
-    from vitruvian.service.curve import ALLOWED_FILE, AllowList
+def _list(folder: Path) -> AllowList:
+    """Raises: UserError where the server has no keys: then it is the wrong folder, or comes too early."""
+    from vitruvian.service.curve import ALLOWED_FILE, SERVER_FILE, AllowList
 
+    if not (folder / SERVER_FILE).is_file():
+        remedy = "Give the right folder with --keys, or make them with `vitruvian keys server`"
+        raise UserError("keys", str(folder), "has no server's keys", remedy)
     return AllowList(folder / ALLOWED_FILE)

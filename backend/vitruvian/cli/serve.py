@@ -39,7 +39,7 @@ def serve(
     ] = 10.0,
     keep_days: Annotated[float, typer.Option(help="Keep results for so long.", min=0.01)] = 14.0,
     min_free_gb: Annotated[
-        float, typer.Option(help="Take no jobs on with less free disk space than this.", min=0.0)
+        float, typer.Option(help="Take no jobs on with less free disk space than this.", min=0.0, max=1e6)
     ] = 5.0,
 ) -> None:
     """Paint for Blender and `vitruvian submit`: a queue on disk that survives crashes, one worker per device.
@@ -51,7 +51,7 @@ def serve(
 
     from vitruvian.service.config import ServeConfig
     from vitruvian.service.curve import check_exposure
-    from vitruvian.service.executor import local_workers
+    from vitruvian.service.devices import local_workers
     from vitruvian.service.process import settings_line
     from vitruvian.service.supervisor import Supervisor
 
@@ -78,15 +78,22 @@ def parse_priors(given: list[str]) -> dict[str, str]:
     """`NAME` or `NAME=FOLDER`, several times.
 
     Raises:
-        UserError: a path without a name.
+        UserError: a path without a name, or one that leads to no folder. A hub's name is not looked up here.
     """
     priors: dict[str, str] = {}
     for text in given:
         name, equals, where = text.partition("=")
+        remedy = "Write it as NAME or NAME=FOLDER, like suits=/models/suits"
         if not name or any(c in name for c in "/\\ "):
-            remedy = "Write it as NAME or NAME=FOLDER, like suits=/models/suits"
             raise UserError("prior", text, "has no name that clients can use", remedy)
-        priors[name] = where if equals else name
+        if name in priors:
+            raise UserError("prior", text, "is named twice", "Give each image model a name of its own")
+        if equals and not where:
+            raise UserError("prior", text, "names no folder", remedy)
+        path = Path(where).expanduser()
+        if equals and (path.is_absolute() or where.startswith(".") or path.is_file()) and not path.is_dir():
+            raise UserError("prior", text, "is not a folder that exists", "Check the path")
+        priors[name] = str(path) if where.startswith("~") else where or name
     return priors
 
 

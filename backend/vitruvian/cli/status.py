@@ -24,7 +24,8 @@ def status(server: Server = HERE, keys: Keys = None) -> None:
     print(f"{found.running} running, {found.queued} queued, up for {_span(found.uptime_s)}")
     for device in found.devices:
         memory = f", {device.memory_total / 2**30:.0f} GB" if device.memory_total else ""
-        print(f"device {device.name}: {device.state}{memory}")
+        why = f" ({device.why})" if device.why else ""
+        print(f"device {device.name}: {device.state}{memory}{why}")
     for job in found.jobs:
         where = f"{job.position} before it" if job.state == "queued" else f"{job.stage} {job.fraction:.0%}"
         print(f"job {job.job}: {job.state}, {where}")

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from vitruvian.core.errors import UserError
+
 
 def train_prior(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, sample sheets and the finished model.")],
@@ -26,8 +28,10 @@ def train_prior(
         ),
     ] = None,
     subjects: Annotated[int, typer.Option(help="How many different people are made to learn from.")] = 700,
-    seed: Annotated[int, typer.Option(help="Another number makes other people.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that render people at the same time.")] = 2,
+    seed: Annotated[int, typer.Option(help="Another number makes other people.", min=0, max=2**32 - 1)] = 0,
+    workers: Annotated[
+        int, typer.Option(help="Processes that render people at the same time.", min=1, max=256)
+    ] = 2,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, or one graphics card such as cuda:1.")
     ] = "auto",
@@ -36,6 +40,8 @@ def train_prior(
 
     Use the result with `vitruvian generate ... --prior OUT/prior`.
     """
+    if start_from is not None and not start_from.is_dir():
+        raise UserError("start_from", str(start_from), "is not a folder", "Give one that OUT/prior became")
     from vitruvian.generation import choose_device
     from vitruvian.wardrobe import train_prior as training
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from vitruvian.service.office import Office
 from vitruvian.service.rows import IdConflict, JobRow, job_key
 from vitruvian.service.session import LOCAL_USER, Session
-from vitruvian.service.uploads import blob_path, read_scene
+from vitruvian.service.uploads import blob_path, has_blob, read_scene
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.checks import check_settings
 from vitruvian_protocol.codec import spec_sha256
@@ -174,7 +174,7 @@ class Admission:
 
 
 def _no_blob(message: m.Submit, blob: Path) -> ErrorInfo | None:
-    if not blob.is_file() or blob.stat().st_size != message.scene_size:
+    if not has_blob(blob, message.scene_size):
         return explain("BLOB_MISSING", "$.scene_sha256", "is not on the server")
     return None
 

@@ -23,7 +23,7 @@ from vitruvian.core.errors import UserError
 from vitruvian.service.allocation import keep_freed_blocks
 from vitruvian.service.config import ServeConfig
 from vitruvian.service.curve import ALLOWED_FILE, SERVER_FILE, AllowList, make_key_file
-from vitruvian.service.executor import local_workers
+from vitruvian.service.devices import local_workers
 from vitruvian.service.process import COMMAND, settings_line
 from vitruvian_protocol import events as e
 from vitruvian_protocol.client import Client, ClientKeys, make_keypair

@@ -62,15 +62,18 @@ class ServeConfig:
         return self.state / "logs"
 
 
-def check_address(address: str) -> tuple[str, int]:
+def check_address(address: str, field: str = "address") -> tuple[str, int]:
     """Host and port of `tcp://host:port`.
+
+    Args:
+        field: the name of the option, for the error.
 
     Raises:
         UserError: anything else.
     """
     found = re.fullmatch(r"tcp://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.*-]+):([0-9]{1,5})", address)
     if found is None or not 0 < int(found[2]) < 65536:
-        raise UserError("address", address, "is not an address", "Write it like tcp://127.0.0.1:29517")
+        raise UserError(field, address, "is not an address", "Write it like tcp://127.0.0.1:29517")
     return found[1].strip("[]"), int(found[2])
 
 

@@ -24,6 +24,7 @@ SERVER_FILE, ALLOWED_FILE = "server.json", "allowed.txt"
 _KEY = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 _SELF_TEST_SECONDS = 10.0
+_WRITABLE = "Choose a folder that you may write to"
 
 
 def make_key_file(path: Path, **beside: str) -> str:
@@ -34,15 +35,13 @@ def make_key_file(path: Path, **beside: str) -> str:
     """
     public, secret = (key.decode("ascii") for key in zmq.curve_keypair())
     text = json.dumps({"public": public, "secret": secret, **beside}, indent=2) + "\n"
+    _make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise UserError("keys", str(path), "is there already", "Use it, or move it away first") from None
     except OSError as error:
-        raise UserError(
-            "keys", str(path), f"cannot be written ({error.strerror})", "Choose a folder"
-        ) from None
+        raise UserError("keys", str(path), f"cannot be written ({error.strerror})", _WRITABLE) from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     return public
@@ -94,7 +93,7 @@ class AllowList:
         """Let a key in, from now on.
 
         Raises:
-            UserError: not a key, not a name, or the name is another key's.
+            UserError: not a key, not a name, or the name is another key's; the list cannot be written.
         """
         check_key("key", key)
         if not _NAME.fullmatch(name):
@@ -108,7 +107,7 @@ class AllowList:
         """Shut a key out; its open connections end with their next message.
 
         Raises:
-            UserError: nobody has that name.
+            UserError: nobody has that name; the list cannot be written.
         """
         known = self.names()
         if name not in known.values():
@@ -117,10 +116,14 @@ class AllowList:
         self._write({key: n for key, n in known.items() if n != name})
 
     def _write(self, names: dict[str, str]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(self._path.parent)
         part = self._path.with_name(self._path.name + ".part")
-        part.write_text("".join(f"{key} {name}\n" for key, name in names.items()), encoding="utf-8")
-        part.replace(self._path)
+        try:
+            part.write_text("".join(f"{key} {name}\n" for key, name in names.items()), encoding="utf-8")
+            part.replace(self._path)
+        except OSError as error:
+            problem = f"cannot be written ({error.strerror})"
+            raise UserError("keys", str(self._path), problem, _WRITABLE) from None
 
 
 class Gatekeeper:
@@ -193,6 +196,15 @@ def self_test(context: zmq.Context, router: zmq.Socket, gatekeeper: Gatekeeper, 
         found = "a stranger's message was delivered" if entered else "no key was asked for"
         problem = f"does not keep strangers out ({found})"
         raise UserError("address", endpoint, problem, "Do not use this installation")
+
+
+def _make_folder(folder: Path) -> None:
+    """Raises: UserError where it is a file, or cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = "is a file" if folder.is_file() else f"cannot be made ({error.strerror})"
+        raise UserError("keys", str(folder), problem, _WRITABLE) from None
 
 
 def check_key(field: str, key: str) -> None:

@@ -35,18 +35,11 @@ class Delivery:
     Args:
         run: id of this run of the server.
         clock: monotonic seconds.
-        lost: is told of a session that is gone or does not read.
     """
 
-    def __init__(
-        self,
-        router: zmq.Socket,
-        store: Store,
-        run: str,
-        clock: Callable[[], float],
-        lost: Callable[[Session], None],
-    ) -> None:
-        self._router, self._store, self._run, self._clock, self._lost = router, store, run, clock, lost
+    def __init__(self, router: zmq.Socket, store: Store, run: str, clock: Callable[[], float]) -> None:
+        self._router, self._store, self._clock = router, store, clock
+        self.run = run
         self._answered: dict[bytes, None] = {}
         self._on_way = 0
 
@@ -58,7 +51,7 @@ class Delivery:
         self._pump_replies(session)
         if len(session.replies) > REPLIES:
             log.info("session %s does not read: closed", session.id)
-            self._lost(session)
+            session.lost = True
 
     def pump(self, sessions: Collection[Session]) -> None:
         """Send what is due and what there is room for."""
@@ -104,7 +97,7 @@ class Delivery:
         """Durable events in their order, straight from the store: nothing else remembers them."""
         watch = session.watches[job]
         for event in self._store.events(job, watch.told):
-            if not self._send(session, event_message(event, watch.name, self._run)):
+            if not self._send(session, event_message(event, watch.name, self.run)):
                 return
             watch.told = event.seq
             if event.kind in TERMINAL:
@@ -155,7 +148,7 @@ class Delivery:
 
     def _send(self, session: Session, message: m.Message) -> bool:
         """Hand a message to the socket; False where there is no room for it or the client is gone."""
-        if session.blocked or session.closed:
+        if session.blocked or session.lost or session.closed:
             return False
         try:
             frames = encode(message, session.bulk)
@@ -172,8 +165,7 @@ class Delivery:
             session.blocked = True
             return False
         except zmq.ZMQError:
-            session.blocked = True
-            self._lost(session)
+            session.lost = True
             return False
         if tracker is not None:
             session.sent.append((tracker, len(frames[-1])))

@@ -87,6 +87,10 @@ class Desk:
         told = limits.told() | {"queued_per_user": self._office.quota(session.owner)}
         return m.Welcome(re=hello.mid, run=run, session=session.id, limits=told, about=about)
 
+    def positions(self) -> dict[str, int]:
+        """How many jobs will start before each queued one, by the store's id."""
+        return self._store.positions()
+
     def leave(self, session: Session) -> None:
         """A session has ended: its uploads wait for a while, its jobs go on unless asked otherwise."""
         self.accept_waiting()
@@ -177,7 +181,7 @@ class Desk:
         own = self._store.jobs(session.owner, ("queued", "leased", "running"))
         lines = [self._line(row, positions) for row in own[:100]]
         devices = [
-            m.DeviceLine(name=slot.device[:128], state=slot.state, memory_total=slot.memory_total)
+            m.DeviceLine(slot.device[:128], slot.state, slot.memory_total, slot.why[:300])
             for slot in self._office.executor.slots()
         ]
         return m.StatusReply(

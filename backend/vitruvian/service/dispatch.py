@@ -40,6 +40,7 @@ class _Attempt:
     job: str
     attempt: int
     slot: str
+    scene: Path
     begun: float
     renewed: float
     cancel_at: float | None = None
@@ -112,9 +113,12 @@ class Dispatcher:
         waiting = self._store.count(["queued"])
         if not waiting or not self._disk.has_room():
             return
-        for slot in self._executor.slots():
-            if slot.state == "asleep":
+        slots = self._executor.slots()
+        soon = sum(slot.state in ("idle", "starting") for slot in slots)
+        for slot in slots:
+            if slot.state == "asleep" and soon < waiting:
                 self._executor.wake(slot.name)
+                soon += 1
             elif slot.state == "idle" and not self._give(slot):
                 return
 
@@ -128,7 +132,7 @@ class Dispatcher:
         scene = blob_path(self._config.blobs, lease.owner, lease.blobs[0])
         folder = self._folder(lease.job, lease.attempt)
         order = Order(lease.job, lease.attempt, spec["settings"], str(scene), str(folder))
-        self._attempts[lease.job] = _Attempt(lease.job, lease.attempt, slot.name, now, now)
+        self._attempts[lease.job] = _Attempt(lease.job, lease.attempt, slot.name, scene, now, now)
         self._executor.start(slot.name, order)
         return True
 
@@ -204,6 +208,8 @@ class Dispatcher:
             self._store.release(attempt.job, attempt.attempt)
             self._disk.ran_full()
         else:
+            if body["code"] == "SCENE_DAMAGED":
+                attempt.scene.unlink(missing_ok=True)  # so that it can be sent again
             error_id = body.get("error_id", "")
             error = explain(body["code"], body["path"], body["problem"], error_id=error_id)
             self._store.fail(attempt.job, attempt.attempt, failure(error))

@@ -90,7 +90,10 @@ class Download:
         return at, data
 
     def _take(self, size: int) -> bytes:
-        data = self._stream.read(size)
+        try:
+            data = self._stream.read(size)
+        except OSError as error:
+            raise Damaged(f"{self.file.name} cannot be read") from error
         if len(data) != size:
             raise Damaged(f"{self.file.name} ends too early")
         self._hash.update(data)

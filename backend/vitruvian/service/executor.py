@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +23,8 @@ SlotState = Literal["asleep", "starting", "idle", "busy", "gone"]
 START_SECONDS = 600.0
 """A worker that is not ready after so long is killed: loading an image model takes minutes at worst."""
 _RETRY_SECONDS = (1.0, 60.0)
+_END_SECONDS = 5.0
+"""A worker that says nothing more and has not ended after so long is killed."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,14 @@ class Slot:
     memory_total: int = 0
     idle_since: float = 0.0
     """On the executor's clock; means something while it is idle."""
+    why: str = ""
+    """Why it did not start the last time."""
 
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker said. `kind`: ready, beat, started, stage, progress, preview, warning, finished, failed,
-    cancelled; or lost, which the executor says where the process has ended (`body["why"]`)."""
+    """What a worker said. `kind`: ready, unfit, beat, started, stage, progress, preview, warning, finished,
+    failed, cancelled; or lost, which the executor says where the process has ended (`body["why"]`)."""
 
     slot: str
     kind: str
@@ -97,7 +99,10 @@ class _Worker:
     job: str | None = None
     attempt: int = 0
     idle_since: float = 0.0
-    asked_to_end: bool = False
+    unfit: str = ""
+    """What it said of why it cannot work."""
+    ending: bool = False
+    """It was killed, or has said that it ends: it takes no more work."""
 
 
 @dataclass
@@ -111,6 +116,7 @@ class _Place:
     memory_total: int = 0
     failures: int = 0
     retry_at: float = 0.0
+    why: str = ""
     said: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]] = field(default_factory=queue.SimpleQueue)
 
 
@@ -119,7 +125,7 @@ class LocalExecutor:
 
     Args:
         commands: the worker's command line by slot name.
-        logs: folder for what workers print.
+        logs: folder for what workers print; it is there.
         clock: monotonic seconds.
     """
 
@@ -129,7 +135,6 @@ class LocalExecutor:
         logs: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        logs.mkdir(parents=True, exist_ok=True)
         self._clock = clock
         self._notes: set[str] = set()
         self._places = {
@@ -154,8 +159,7 @@ class LocalExecutor:
                 )
         except OSError as error:
             # No memory, no file handles: it may be better in a while, and jobs wait.
-            log.error("worker %s cannot be started: %s", slot, error)
-            self._put_off(place)
+            self._put_off(slot, place, f"cannot be started: {error}")
             return
         place.worker = _Worker(process, self._clock())
         threading.Thread(target=self._listen, args=(place, place.worker), daemon=True).start()
@@ -182,7 +186,7 @@ class LocalExecutor:
             return True
         if worker.job is not None:
             return False
-        worker.asked_to_end = True
+        worker.ending = True
         worker.process.kill()
         return True
 
@@ -212,9 +216,9 @@ class LocalExecutor:
 
     def _slot(self, name: str, place: _Place) -> Slot:
         worker = place.worker
-        if worker is None:
+        if worker is None or worker.ending:
             state: SlotState = "gone" if self._clock() < place.retry_at else "asleep"
-            return Slot(name, place.device, state, memory_total=place.memory_total)
+            return Slot(name, place.device, state, memory_total=place.memory_total, why=place.why)
         state = "starting" if not worker.ready else "idle" if worker.job is None else "busy"
         return Slot(
             name, place.device, state, worker.job, worker.attempt, place.memory_total, worker.idle_since
@@ -223,11 +227,15 @@ class LocalExecutor:
     def _heard(self, name: str, place: _Place, worker: _Worker, message: dict[str, Any]) -> WorkerReport:
         kind, job, attempt = message.pop("t"), message.pop("job", None), message.pop("attempt", 0)
         if kind == "ready":
-            worker.ready, worker.idle_since, place.failures = True, self._clock(), 0
+            worker.ready, worker.idle_since = True, self._clock()
+            place.failures, place.why = 0, ""
             place.device, place.memory_total = message.get("device", name), message.get("memory_total", 0)
             self._log_once(message.get("note"))
         elif kind in ("finished", "failed", "cancelled"):
             worker.job, worker.idle_since = None, self._clock()
+            worker.ending = message.pop("last", False)
+        elif kind == "unfit":
+            worker.unfit = message["why"]
         elif kind == "beat":
             job, attempt = worker.job, worker.attempt
         return WorkerReport(name, kind, job, attempt, message)
@@ -240,16 +248,19 @@ class LocalExecutor:
 
     def _ended(self, name: str, place: _Place, worker: _Worker) -> list[WorkerReport]:
         """The process is gone: the slot sleeps, or waits before another try if it never got ready."""
-        code = worker.process.wait()
+        code = worker.process.returncode
         if place.worker is worker:
             place.worker = None
-        if not worker.ready and not worker.asked_to_end:
-            self._put_off(place)
         why = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        if not worker.ready and not worker.ending:
+            self._put_off(name, place, worker.unfit or f"ended while starting ({why}), see {place.log.name}")
         return [WorkerReport(name, "lost", worker.job, worker.attempt, {"why": why})]
 
-    def _put_off(self, place: _Place) -> None:
+    def _put_off(self, name: str, place: _Place, why: str) -> None:
         """It did not start: wait before another try, longer each time."""
+        if why != place.why:
+            log.error("worker %s: %s", name, why)
+        place.why = why
         first, longest = _RETRY_SECONDS
         place.retry_at = self._clock() + min(first * 2**place.failures, longest)
         place.failures += 1
@@ -267,6 +278,12 @@ class LocalExecutor:
                 self._say(place, worker, message)
         except (ValueError, OSError):
             worker.process.kill()
+        try:
+            # Here and not in the loop: a process may take its time between its last word and its end.
+            worker.process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            worker.process.wait()
         self._say(place, worker, None)
 
     def _say(self, place: _Place, worker: _Worker, message: dict[str, Any] | None) -> None:
@@ -280,30 +297,3 @@ class LocalExecutor:
         # A worker that has just died is reported as lost.
         with contextlib.suppress(OSError):
             write_message(stream, message)
-
-
-def local_workers(devices: Sequence[str], priors: dict[str, str]) -> dict[str, list[str]]:
-    """Command lines of workers, one for each device.
-
-    Args:
-        devices: as for `generate`; ["auto"] takes every CUDA card, or else the processor.
-    """
-    names = list(devices)
-    if names == ["auto"]:
-        cards = _count_cards()
-        names = [f"cuda:{index}" for index in range(cards)] or ["auto"]
-    pairs = [f"{name}={prior}" for name, prior in priors.items()]
-    command = [sys.executable, "-m", "vitruvian.service.worker"]
-    return {name.replace(":", ""): [*command, name, *pairs] for name in names}
-
-
-def _count_cards() -> int:
-    """CUDA cards, asked of the driver's own tool: torch is not imported by the gateway."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return 0
-    try:
-        told = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith("GPU ") for line in told.stdout.splitlines())

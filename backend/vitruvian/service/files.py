@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ class PartFile:
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what was not written yet does not fit on a full disk
+            self._file.close()
         self._part.unlink(missing_ok=True)
 
 

@@ -30,6 +30,7 @@ from vitruvian.service.curve import (
     secure,
     self_test,
 )
+from vitruvian.service.delivery import Delivery
 from vitruvian.service.desk import Desk
 from vitruvian.service.disk import Disk
 from vitruvian.service.dispatch import Dispatcher, failure
@@ -60,7 +61,8 @@ class Gateway:
         clock: monotonic seconds.
 
     Raises:
-        UserError: folder in use or damaged, address taken, or no keys for an address that others can reach.
+        UserError: folder in use, damaged or not to be written, address taken, or no keys for an address that
+            others can reach.
     """
 
     def __init__(
@@ -70,8 +72,6 @@ class Gateway:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         check_exposure(config)
-        for folder in (config.state, config.blobs, config.results):
-            folder.mkdir(parents=True, exist_ok=True)
         self._config, self._clock = config, clock
         self._stopping = False
         self.worn_out = False
@@ -85,7 +85,14 @@ class Gateway:
         self._turn_at = self._clean_at = self._backup_at = self._memory_at = clock()
 
     def _open(self, config: ServeConfig, executor: Callable[[], LocalExecutor]) -> None:
-        self._stack.enter_context(FolderLock(config.state))
+        try:
+            for folder in (config.state, config.blobs, config.results, config.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._stack.enter_context(FolderLock(config.state))
+        except OSError as error:
+            problem = f"cannot be used ({error.strerror or error})"
+            remedy = "Choose a folder that you may write to, with --state"
+            raise UserError("state", str(config.state), problem, remedy) from None
         self._store = Store(config.database)
         self._stack.callback(self._store.close)
         requeued = self._store.recover(failure(explain("WORKER_LOST", problem="together with the server")))
@@ -101,7 +108,8 @@ class Gateway:
         self._stack.callback(self._executor.close)
         self._background = Background()
         self._stack.callback(self._background.close)
-        self._sessions = Sessions(self._router, self._store, new_id(), self._clock, self._gatekeeper)
+        delivery = Delivery(self._router, self._store, new_id(), self._clock)
+        self._sessions = Sessions(self._router, delivery, self._clock, self._gatekeeper)
         shared = None if config.keys is None else config.running_per_user
         disk = Disk(config.state, config.min_free, self._clock)
         self._dispatcher = Dispatcher(

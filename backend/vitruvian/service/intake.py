@@ -5,7 +5,7 @@ from __future__ import annotations
 from vitruvian.service.files import PartFile
 from vitruvian.service.office import Office
 from vitruvian.service.session import Session
-from vitruvian.service.uploads import STALE_SECONDS, Upload, blob_path
+from vitruvian.service.uploads import STALE_SECONDS, Upload, blob_path, has_blob
 from vitruvian_protocol import limits
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.errors import ErrorInfo, explain
@@ -30,7 +30,7 @@ class Intake:
     def begin(self, session: Session, message: m.PutBegin) -> None:
         """Offer to take a blob, from where an earlier upload broke off; or say that it is there already."""
         path = blob_path(self._office.config.blobs, session.owner, message.sha256)
-        if path.is_file():
+        if has_blob(path, message.size):
             self._office.reply(session, m.PutReady(re=message.mid, offset=message.size, credit=0))
             return
         upload = self._broken(session, message)
@@ -157,7 +157,7 @@ class Intake:
 
 def settle(file: PartFile) -> None:
     """Make a blob last, unless another session was quicker with the same one."""
-    if file.path.is_file():
+    if has_blob(file.path, file.size):
         file.discard()
     else:
         file.finish()

@@ -20,7 +20,7 @@ class Ledger:
         wall: seconds since 1970, for what people read.
 
     Raises:
-        UserError: the file is damaged or of a newer version.
+        UserError: the file cannot be written, is damaged or of a newer version.
     """
 
     def __init__(self, path: Path, wall: Callable[[], float] = time.time) -> None:

@@ -17,6 +17,7 @@ class FolderLock:
 
     Raises:
         UserError: another process holds it.
+        OSError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:

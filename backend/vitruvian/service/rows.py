@@ -109,6 +109,11 @@ def job_row(row: Sequence[Any]) -> JobRow:
 
 
 def open_database(path: Path) -> sqlite3.Connection:
+    """The database at `path`, made where there is none.
+
+    Raises:
+        UserError: it cannot be written, is damaged, or is of a newer version.
+    """
     remedy = "Restore jobs.backup.sqlite over it, or move it away to start with an empty queue"
     try:
         db = sqlite3.connect(path, isolation_level=None)
@@ -119,6 +124,10 @@ def open_database(path: Path) -> sqlite3.Connection:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if answer == "ok" and version <= 1:
             db.executescript(SCHEMA)
+    except sqlite3.OperationalError as error:
+        raise UserError(
+            "state", str(path), f"cannot be used ({error})", "Check who may write to it and to its folder"
+        ) from error
     except sqlite3.DatabaseError as error:
         raise UserError("state", str(path), f"is damaged ({error})", remedy) from error
     if answer != "ok":

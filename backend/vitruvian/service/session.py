@@ -62,6 +62,8 @@ class Session:
     """Pieces of files that the socket was given, with their bytes."""
     full: bool = False
     """So many of them are still there that no more are added for now."""
+    lost: bool = False
+    """It is gone or does not read; it is forgotten soon."""
     closed: bool = False
     tokens: float = _BURST * limits.MESSAGES_PER_SECOND
     tokens_at: float = 0.0

@@ -11,7 +11,6 @@ import zmq
 from vitruvian.service.curve import Gatekeeper
 from vitruvian.service.delivery import Delivery
 from vitruvian.service.session import LOCAL_USER, Session, Watch
-from vitruvian.service.store import Store
 from vitruvian_protocol import limits
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.codec import decode
@@ -32,7 +31,7 @@ class Sessions:
     """The sessions of one gateway. Implements `dispatch.Audience`.
 
     Args:
-        run: id of this run of the server.
+        delivery: sends to them, and marks those that are lost.
         clock: monotonic seconds.
         gatekeeper: who may be here; None where there are no keys.
     """
@@ -42,15 +41,12 @@ class Sessions:
     def __init__(
         self,
         router: zmq.Socket,
-        store: Store,
-        run: str,
+        delivery: Delivery,
         clock: Callable[[], float],
         gatekeeper: Gatekeeper | None,
     ) -> None:
-        self._router, self._store, self._run, self._clock = router, store, run, clock
-        self._gatekeeper = gatekeeper
-        self._delivery = Delivery(router, store, run, clock, lambda session: self._forget(session.peer))
-        self.reply = self._delivery.reply
+        self._router, self._delivery, self._clock, self._gatekeeper = router, delivery, clock, gatekeeper
+        self.reply = delivery.reply
         self._by_peer: dict[bytes, Session] = {}
         self._moved = False
         self._moved_at = float("-inf")
@@ -75,6 +71,7 @@ class Sessions:
             self._refuse_malformed(peer.bytes, error)
             return True
         self._take(peer.bytes, owner, message)
+        self._forget_lost()
         return True
 
     def _owner(self, frames: list[zmq.Frame]) -> str | None:
@@ -98,7 +95,7 @@ class Sessions:
             return
         session.heard = now
         if isinstance(message, m.Hello):
-            self.reply(session, self.desk.welcome(session, message, self._run))
+            self.reply(session, self.desk.welcome(session, message, self._delivery.run))
         elif isinstance(message, m.Bye):
             self._forget(peer)
         elif not isinstance(message, _UNCOUNTED) and not session.may_ask(now):
@@ -131,7 +128,7 @@ class Sessions:
             peer, owner, m.new_id(), self._clock(), m.BULK in hello.caps, tokens_at=self._clock()
         )
         self._by_peer[peer] = session
-        self.reply(session, self.desk.welcome(session, hello, self._run))
+        self.reply(session, self.desk.welcome(session, hello, self._delivery.run))
 
     def _has_room(self, owner: str) -> bool:
         """Whether one more session fits; silent ones of the same owner make room."""
@@ -163,7 +160,8 @@ class Sessions:
     def pump(self) -> None:
         """Send what is due and what there is room for."""
         self._tell_positions()
-        self._delivery.pump(list(self._by_peer.values()))
+        self._delivery.pump(self._by_peer.values())
+        self._forget_lost()
 
     # ---- jobs' news (dispatch.Audience)
 
@@ -197,7 +195,7 @@ class Sessions:
         if not self._moved or now - self._moved_at < 1.0:
             return
         self._moved, self._moved_at = False, now
-        for job, position in self._store.positions().items():
+        for job, position in self.desk.positions().items():
             for _, watch in self._watching(job):
                 watch.progress = m.Progress(job=watch.name, stage="waiting", fraction=0.0, position=position)
 
@@ -212,10 +210,14 @@ class Sessions:
 
     def say_bye(self) -> None:
         """The server stops."""
-        for session in list(self._by_peer.values()):  # a peer that is gone is forgotten while sending
+        for session in self._by_peer.values():
             self._delivery.say_bye(session)
-        for peer in list(self._by_peer):
-            self._by_peer.pop(peer).close()
+            session.close()
+        self._by_peer.clear()
+
+    def _forget_lost(self) -> None:
+        for peer in [session.peer for session in self._by_peer.values() if session.lost]:
+            self._forget(peer)
 
     def _forget(self, peer: bytes) -> None:
         session = self._by_peer.pop(peer, None)

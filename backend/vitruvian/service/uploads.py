@@ -21,6 +21,14 @@ def blob_path(folder: Path, owner: str, sha256: str) -> Path:
     return folder / owner_folder(owner) / sha256[:2] / sha256
 
 
+def has_blob(path: Path, size: int) -> bool:
+    """Whether a blob is there, whole as far as its size tells."""
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
 def read_scene(path: Path) -> Scene:
     """The scene in a blob, every rule checked. The file is mapped, not read into memory.
 

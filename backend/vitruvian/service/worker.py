@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Protocol
 from vitruvian.core.errors import Cancelled, UserError
 from vitruvian.service.files import StoredFile, sync_folder
 from vitruvian.service.pipes import Order, read_message, write_message
+from vitruvian_protocol.errors import ProtocolError
 
 BEAT_SECONDS = 1.0
 """A worker that is not stopped or starved says so this often, at work or not."""
@@ -148,9 +149,10 @@ class Worker:
         except Cancelled:
             progress.send("cancelled")
         except Exception as error:
-            progress.send("failed", **describe(error))
-            if "CUDA error" in str(error):
-                # After one of these every call to the card fails: only a new process helps.
+            # After a CUDA error every call to the card fails: only a new process helps.
+            last = "CUDA error" in str(error)
+            progress.send("failed", last=last, **describe(error))
+            if last:
                 os._exit(1)
         else:
             listed = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in files]
@@ -205,6 +207,9 @@ def describe(error: Exception) -> dict[str, Any]:
     """An error as it is told to the artist. What nobody foresaw is logged here and told by a number."""
     if isinstance(error, UserError):
         return {"code": "BAD_REQUEST", "path": error.field, "problem": str(error)}
+    if isinstance(error, ProtocolError):
+        # The gateway has checked the scene before it took the job on.
+        return {"code": "SCENE_DAMAGED", "path": error.path, "problem": error.problem}
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return {"code": "DISK_FULL_SERVER", "path": "", "problem": "no space left"}
     # By name: torch is not imported here, and the message is all that older versions have.
@@ -235,8 +240,13 @@ def main() -> None:
     device, *named = sys.argv[1:]
     from vitruvian.service.painting import Painter
 
-    painter = Painter(device, dict(pair.split("=", 1) for pair in named))
-    Worker(painter, commands, answers).run(painter.warm_up())
+    try:
+        painter = Painter(device, dict(pair.split("=", 1) for pair in named))
+        about = painter.warm_up()
+    except UserError as error:
+        write_message(answers, {"t": "unfit", "why": str(error)})
+        sys.exit(1)
+    Worker(painter, commands, answers).run(about)
 
 
 if __name__ == "__main__":

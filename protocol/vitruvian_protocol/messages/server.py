@@ -30,6 +30,8 @@ class DeviceLine:
     """`asleep`: its memory was given back."""
     memory_total: Annotated[int, Whole(0, 2**50)] = 0
     """Bytes; 0 where unknown."""
+    why: Words = ""
+    """What keeps it from starting."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from . import bodies, overlay, pump, repair, runtime
 def _before_load(*_: Any) -> None:
     """Forget everything about the file that is going; jobs and connection go on."""
     runtime.epoch += 1
+    runtime.session().refusal = None  # of a body that is going
     overlay.clear()
     repair.forget()
 

@@ -19,14 +19,10 @@ class VITRUVIAN_OT_generate(Button, bpy.types.Operator):
     in_panel = True
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def why_not(cls, context: bpy.types.Context) -> str:
         if bodies.chosen_body(context) is None:
-            cls.poll_message_set("Select a body mesh, or add the free body")
-            return False
-        if not context.scene.vitruvian.prompt.strip():
-            cls.poll_message_set("Describe the person in the prompt")
-            return False
-        return True
+            return "Select a body mesh, or add the free body"
+        return "" if context.scene.vitruvian.prompt.strip() else "Describe the person in the prompt"
 
     def act(self, context: bpy.types.Context) -> str:
         settings = context.scene.vitruvian

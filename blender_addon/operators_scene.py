@@ -13,9 +13,11 @@ from .proxy import PHENOTYPES
 from .result_check import BadResult
 from .rig_export import armature_of
 
+NO_BODY = "Pick a body mesh, or add the free body"
 
-def _in_object_mode(context: bpy.types.Context) -> bool:
-    return context.mode == "OBJECT"
+
+def _not_in_object_mode(context: bpy.types.Context) -> str:
+    return "" if context.mode == "OBJECT" else "Leave edit, pose or paint mode first"
 
 
 class VITRUVIAN_OT_add_proxy(Button, bpy.types.Operator):
@@ -26,11 +28,8 @@ class VITRUVIAN_OT_add_proxy(Button, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not _in_object_mode(context):
-            cls.poll_message_set("Leave edit, pose or paint mode first")
-            return False
-        return True
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return _not_in_object_mode(context)
 
     def act(self, context: bpy.types.Context) -> None:
         settings = context.scene.vitruvian
@@ -49,12 +48,12 @@ class VITRUVIAN_OT_show_rig(Button, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def why_not(cls, context: bpy.types.Context) -> str:
         body = bodies.chosen_body(context)
         armature = armature_of(body) if body is not None else None
         if armature is None or armature.name not in context.view_layer.objects:
-            return False
-        return context.mode in ("OBJECT", "POSE")
+            return "The body has no armature in this view layer"
+        return "" if context.mode in ("OBJECT", "POSE") else "Leave edit or paint mode first"
 
     def act(self, context: bpy.types.Context) -> None:
         body = bodies.chosen_body(context)
@@ -78,9 +77,9 @@ class VITRUVIAN_OT_use_active(Button, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def why_not(cls, context: bpy.types.Context) -> str:
         active = context.view_layer.objects.active
-        return active is not None and active.type == "MESH"
+        return "" if active is not None and active.type == "MESH" else "Make a mesh the active object"
 
     def act(self, context: bpy.types.Context) -> None:
         context.scene.vitruvian.body = context.view_layer.objects.active
@@ -94,8 +93,8 @@ class VITRUVIAN_OT_add_rig(Button, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bodies.chosen_body(context) is not None
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if bodies.chosen_body(context) is not None else NO_BODY
 
     def act(self, context: bpy.types.Context) -> str:
         body = bodies.need_body(context)
@@ -151,10 +150,11 @@ class Repair(Button):
     """What the repair buttons share: they need object mode and a body."""
 
     bl_options = {"REGISTER", "UNDO"}
+    in_panel = True
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return _in_object_mode(context) and bodies.chosen_body(context) is not None
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return _not_in_object_mode(context) or ("" if bodies.chosen_body(context) is not None else NO_BODY)
 
 
 class VITRUVIAN_OT_repair_uv(Repair, bpy.types.Operator):
@@ -199,9 +199,9 @@ class VITRUVIAN_OT_take_off(Button, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def why_not(cls, context: bpy.types.Context) -> str:
         body = bodies.chosen_body(context)
-        return body is not None and bool(body.vitruvian.job)
+        return "" if body is not None and body.vitruvian.job else "The body wears no result"
 
     def act(self, context: bpy.types.Context) -> None:
         result_import.take_off(bodies.need_body(context))

@@ -35,6 +35,8 @@ class VITRUVIAN_PT_generate(SidebarPanel, bpy.types.Panel):
         waking = session.error is not None and session.error.code == "UNREACHABLE"
         if session.error is not None and not (waking and pump.backend_state() == "starting"):
             draw_error(layout, session.error)
+        if session.refusal is not None:
+            draw_error(layout, session.refusal)
 
     def _draw_backend(self, layout: bpy.types.UILayout) -> None:
         session, state = runtime.session(), pump.backend_state()

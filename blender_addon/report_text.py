@@ -27,6 +27,8 @@ def make_report(job_id: str = "") -> str:
     ]
     if session.error is not None:
         parts.append(f"Error: {json.dumps(session.error.to_json())}")
+    if session.refusal is not None:
+        parts.append(f"Refused: {json.dumps(session.refusal.to_json())}")
     if job is not None:
         parts.append(f"Job: {json.dumps(job_to_json(job), indent=1, default=str)}")
     parts.append("Log:\n" + "\n".join(backend.tail(40)))

@@ -42,7 +42,9 @@ class Session:
         self.list = JobList(folder)
         self.endpoint: Endpoint | None = None
         self.error: Told | None = None
-        """Of the connection, or of the last thing that was asked for; None when all is well."""
+        """Of the connection; None when all is well."""
+        self.refusal: Told | None = None
+        """Why the last thing that was asked for in the panel could not be done; None once something could."""
         self.server: dict[str, Any] = {}
         """What the server said of itself: version, devices, methods, priors."""
         self.notice = ""

@@ -12,6 +12,9 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ENVIRONMENTS = [ROOT / name / "bin" / "python" for name in (".venv-blender", ".venv-blender-5.2")]
+NO_BPY = "Blender's module needs an environment of its own: run scripts/setup_blender_env.sh 4.5 (and 5.2)"
+needs_bpy = pytest.mark.skipif(not ENVIRONMENTS[0].exists(), reason=NO_BPY)
+"""For tests that start the first environment by themselves; `run_case` looks by itself."""
 
 
 def cases_of(file: str) -> list[str]:
@@ -33,7 +36,7 @@ def run_case(
 ) -> str:
     """One case in its own process, which must leave with a code (negative: by a signal); what it said."""
     if not python.exists():
-        pytest.skip("run scripts/setup_blender_env.sh (make test does)")
+        pytest.skip(NO_BPY)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["BLENDER_USER_RESOURCES"] = str(folder / "user")
     command = [str(python), str(HERE / "run_case.py"), str(addon_zip), str(folder), file, case]

@@ -79,10 +79,11 @@ def case_bad_scene_then_a_good_one() -> None:
     small(panel)
     body.data.vertices[0].co.x = 1e30
     assert "implausible size" in refused(bpy.ops.vitruvian.generate)
-    assert addon("runtime").session().error is not None
+    assert addon("runtime").session().refusal is not None
     assert not addon("runtime").session().jobs
     body.data.vertices[0].co.x = 0.1
     assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    assert addon("runtime").session().refusal is None
     (job,) = addon("runtime").session().jobs.values()
     until(lambda: body.vitruvian.job == job.id)
 

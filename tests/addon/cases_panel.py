@@ -23,6 +23,37 @@ def case_register_and_leave() -> None:
         bpy.ops.preferences.addon_enable(module=MODULE)
 
 
+def case_every_button_does_something_and_says_why_it_cannot() -> None:
+    """Blender's operators cannot have abc's metaclass, so this looks for what is left out."""
+    button, problems = addon("button"), addon("problems")
+    names = ("operators_scene", "operators_job", "operators_backend", "operators_batch")
+    operators = [kind for name in names for kind in addon(name).CLASSES]
+    assert all(issubclass(kind, button.Button) and callable(kind.act) for kind in operators)
+    assert not hasattr(button.Button, "act")
+    known = {kind.bl_idname for kind in operators}
+    assert {operator for operator, _ in problems.BUTTONS.values()} <= known, "a remedy without a button"
+    told: dict[str, str] = {}
+
+    def why_not() -> None:
+        for kind in operators:
+            reason = kind.why_not(bpy.context)
+            told.update({kind.bl_idname: reason} if reason else {})
+            poll = getattr(bpy.ops.vitruvian, kind.bl_idname.partition(".")[2]).poll
+            assert poll() == (not reason), kind.bl_idname
+
+    why_not()
+    assert told["vitruvian.generate"] == "Select a body mesh, or add the free body"
+    assert told["vitruvian.repair_uv"] == told["vitruvian.add_rig"] == addon("operators_scene").NO_BODY
+    assert {"vitruvian.show_rig", "vitruvian.use_active", "vitruvian.take_off"} <= told.keys()
+    add_body()
+    bpy.ops.object.mode_set(mode="EDIT")
+    told.clear()
+    why_not()
+    assert told.keys() >= {"vitruvian.add_proxy", "vitruvian.repair_uv", "vitruvian.repair_mesh"}
+    assert "vitruvian.generate" not in told, "also in the middle of an edit"
+    assert set(told.values()) >= {"Leave edit, pose or paint mode first", "Leave edit or paint mode first"}
+
+
 def case_cancel_and_errors() -> None:
     from vitruvian_protocol import events
     from vitruvian_protocol.errors import explain
@@ -57,10 +88,14 @@ def case_cancel_and_errors() -> None:
 
     client.pack = lambda scene, _: pack_scene(scene)  # the real client checks before it sends
     assert "invalid numbers" in refused(bpy.ops.vitruvian.generate)
-    assert addon("runtime").session().error.button[0] == "vitruvian.repair_mesh"
+    assert addon("runtime").session().refusal.button[0] == "vitruvian.repair_mesh"
     assert len(addon("runtime").session().jobs) == jobs
-    draw_all()
+    assert any("invalid numbers" in label for label in draw_all())
+    assert "invalid numbers" in addon("report_text").make_report()
+    bpy.ops.vitruvian.roll_seed()
+    assert any("invalid numbers" in label for label in draw_all()), "nothing has been put right"
     bpy.ops.vitruvian.repair_mesh()
+    assert not any("invalid numbers" in label for label in draw_all()), "the repair takes it away"
     assert np.isfinite(addon("uv_layout").read(body.data.vertices, "co", np.float32, 3)).all()
 
 

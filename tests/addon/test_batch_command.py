@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blender_process import ENVIRONMENTS, ROOT, needs_bpy
 from servers import painting_gateway
 
 from vitruvian.cli.app import run
 from vitruvian.cli.batch import Outcome, exit_code, summary
 
-ROOT = Path(__file__).parents[2]
-BLENDER_PYTHON = ROOT / ".venv-blender" / "bin" / "python"
-needs_bpy = pytest.mark.skipif(
-    not BLENDER_PYTHON.exists(), reason="run scripts/setup_blender_env.sh (make test does)"
-)
+BLENDER_PYTHON = ENVIRONMENTS[0]
 
 
 def stand_in(folder: Path, body: str) -> Path:

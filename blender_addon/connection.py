@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .problems import Told
+
 if TYPE_CHECKING:
     from vitruvian_protocol.scene import Scene, Settings
 
@@ -24,6 +26,12 @@ class Endpoint:
     @property
     def server(self) -> str:
         return self.name or self.address
+
+
+def unreachable(endpoint: Endpoint) -> Told:
+    """What is told where nobody answers."""
+    sentence = f"No server answers at {endpoint.address}"
+    return Told("UNREACHABLE", sentence, "Start the backend, or check address and port", "auto")
 
 
 class ClientLike(Protocol):

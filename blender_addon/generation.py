@@ -8,8 +8,9 @@ import bpy
 
 from . import bodies, offers, overlay, repair, runtime
 from .jobs import Job
+from .outbox import Check
 from .problems import Problem, Told
-from .scene_export import take_snapshot
+from .scene_export import Snapshot, take_snapshot
 
 if TYPE_CHECKING:
     from vitruvian_protocol.scene import Settings
@@ -56,6 +57,12 @@ def take_settings(job: Job, settings: bpy.types.PropertyGroup) -> None:
     settings.seed_locked = True
 
 
+def _rest_of(snapshot: Snapshot) -> Check:
+    """What takes too long for a click: the UVs are looked at, then the rig is read, from arrays of ours."""
+    wrong = yield from repair.overlap_check(snapshot.layout)
+    return wrong or (yield from snapshot.complete())
+
+
 def generate(
     body: bpy.types.Object, settings: bpy.types.PropertyGroup, asked: Settings, batch: str = ""
 ) -> Job:
@@ -77,9 +84,9 @@ def generate(
         # The backend would paint on UVs of its own making, which this mesh does not have.
         raise Problem(fault.code, fault.sentence, repair.UNWRAP)
     target = bodies.target_of(body, snapshot)
-    check = repair.overlap_check(snapshot.layout)
+    rest = _rest_of(snapshot)
     try:
-        job = session.generate(snapshot.scene, asked, target, snapshot.warnings, batch, check)
+        job = session.generate(snapshot.scene, asked, target, snapshot.warnings, batch, rest)
     except ProtocolError as error:
         info = info_of(error)
         problem = Problem(info.code, info.sentence, info.remedy)

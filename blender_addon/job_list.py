@@ -47,6 +47,11 @@ class JobList:
     def results_folder(self, job_id: str) -> Path:
         return self.folder / "results" / job_id
 
+    def path_of(self, job: Job, name: str) -> Path | None:
+        """A file of a result, if it is here."""
+        path = self.results_folder(job.id) / name
+        return path if name in job.files and path.is_file() else None
+
     def add(self, job: Job) -> None:
         """The job is on the disk when this returns."""
         self.jobs[job.id] = job

@@ -1,23 +1,31 @@
-"""Jobs on their way out: looked at in slices, then kept until the server has them. No bpy."""
+"""Jobs on their way out: looked at and completed in slices, then kept until the server has them. No bpy."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .problems import Told
 
-Check = Generator[int, None, "Told | None"]
-"""A look at what is to be sent: yields the work done in each slice; returns what is wrong, if anything."""
+if TYPE_CHECKING:
+    from vitruvian_protocol.scene import Scene, Settings
+
+Check = Generator[int, None, "Told | Scene | None"]
+"""A look at what is to be sent: yields the work done in each slice. Returns what is wrong, or the scene with
+what takes time to read, or nothing where it can leave as it is."""
 
 
 @dataclass
 class _Outgoing:
     packed: Any
+    """None while `scene` waits to be packed."""
+    settings: Settings
     check: Check | None
     """None once it is over: the job may leave."""
+    scene: Scene | None = None
+    """What takes the place of the scene that was packed at first."""
 
 
 class Outbox:
@@ -29,11 +37,19 @@ class Outbox:
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._jobs
 
-    def add(self, job_id: str, packed: Any, check: Check | None) -> None:
-        self._jobs[job_id] = _Outgoing(packed, check)
+    def add(self, job_id: str, packed: Any, settings: Settings, check: Check | None) -> None:
+        self._jobs[job_id] = _Outgoing(packed, settings, check)
 
-    def packed(self, job_id: str) -> Any:
-        return self._jobs[job_id].packed
+    def packed(self, job_id: str, pack: Callable[[Scene, Settings], Any]) -> Any:
+        """The job as it is sent; `pack` is used where its scene was completed since.
+
+        Raises:
+            ProtocolError: the scene cannot be sent.
+        """
+        job = self._jobs[job_id]
+        if job.scene is not None:
+            job.packed, job.scene = pack(job.scene, job.settings), None
+        return job.packed
 
     def drop(self, job_id: str) -> None:
         """The server has it, or nobody wants it any more."""
@@ -45,7 +61,7 @@ class Outbox:
         return any(job.check is not None for job in self._jobs.values())
 
     def look(self, budget_s: float, clock: Callable[[], float]) -> tuple[str, Told | None] | None:
-        """Go on with the first look for about `budget_s`, at least one slice; what it found, once it ends."""
+        """Go on with the first look for about `budget_s`, at least one slice; what is wrong, once it ends."""
         going = next(((number, job) for number, job in self._jobs.items() if job.check is not None), None)
         if going is None:
             return None
@@ -58,7 +74,10 @@ class Outbox:
                 next(job.check)
         except StopIteration as end:
             job.check = None
-            return job_id, end.value
+            if end.value is None or isinstance(end.value, Told):
+                return job_id, end.value
+            job.scene = end.value
+            return job_id, None
         except Exception as error:
             traceback.print_exc()
             job.check = None

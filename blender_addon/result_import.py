@@ -46,7 +46,7 @@ def apply_result(
             "Give it one in its own file, or make the mesh local (Object > Relations)",
         )
     images = _load_images(session, job)
-    report = read_report(session.path_of(job, "report.json"))
+    report = read_report(session.list.path_of(job, "report.json"))
     material = _make_material(job, images)
     _wear(body, material)
     body.vitruvian.job = job.id
@@ -76,7 +76,7 @@ def _load_images(session: Session, job: Job) -> dict[str, bpy.types.Image]:
     """The result's pictures, checked, packed into the .blend so that the file stays whole."""
     pictures: dict[str, bytes] = {}
     for name in COLOURS:
-        path = session.path_of(job, name)
+        path = session.list.path_of(job, name)
         if path is None:
             continue
         try:

@@ -1,9 +1,17 @@
-"""The armature that deforms a body, as joint frames and weights. Reads only."""
+"""The armature that deforms a body, as joint frames and weights. Reads only.
+
+Blender gives weights away vertex by vertex only, which takes a second for a heavy body. So the click makes a
+copy of the mesh that is nobody else's, and the beats after it read that in slices.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
+import bmesh
 import bpy
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +22,23 @@ if TYPE_CHECKING:
 MAX_JOINTS = 1024
 WEIGHTS = 8
 """Weights kept of a vertex: the largest."""
+SLICE = 1000
+"""Vertices whose weights are read in one slice. About 5 ms."""
+
+RigSteps = Generator[int, None, "RigArrays"]
+"""Yields the number of vertices read since the last time; returns the rig."""
+
+
+@dataclass(frozen=True)
+class _Bones:
+    """The armature's bones, parents first, metres."""
+
+    names: tuple[str, ...]
+    parents: NDArray[np.int32]
+    world: NDArray[np.float64]
+    """[J, 4, 4] as posed, scale included"""
+    rest: NDArray[np.float64]
+    """[J, 4, 4] at rest"""
 
 
 def armature_of(body: bpy.types.Object) -> bpy.types.Object | None:
@@ -25,36 +50,64 @@ def armature_of(body: bpy.types.Object) -> bpy.types.Object | None:
     return parent if parent is not None and parent.type == "ARMATURE" else None
 
 
-def rig_arrays(
+def rig_steps(
     body: bpy.types.Object,
     mesh: bpy.types.Mesh,
     vertices: NDArray[np.floating],
     depsgraph: bpy.types.Depsgraph,
     scale: float,
-) -> RigArrays | None:
-    """Rig of the evaluated `mesh` with posed world vertices [V, 3]; None without a usable armature."""
-    from vitruvian_protocol.scene import RigArrays
+) -> RigSteps | None:
+    """Rig of the evaluated `mesh` with posed world vertices [V, 3]; None without a usable armature.
 
+    Whatever becomes of body, armature and file while the steps are taken does not reach them.
+    """
     armature = armature_of(body)
     if armature is None:
         return None
-    bones = _ordered_bones(armature)
-    groups = {group.index: group.name for group in body.vertex_groups}
-    index_of = {bone.name: index for index, bone in enumerate(bones)}
-    joint_of_group = {group: index_of[name] for group, name in groups.items() if name in index_of}
-    if not joint_of_group or len(bones) > MAX_JOINTS:
+    ordered = _ordered_bones(armature)
+    index_of = {bone.name: index for index, bone in enumerate(ordered)}
+    joint_of_group = {
+        group.index: index_of[group.name] for group in body.vertex_groups if group.name in index_of
+    }
+    if not joint_of_group or len(ordered) > MAX_JOINTS:
         return None
-    weight_joints, weights = _weights(mesh, joint_of_group)
-    world, rest = _frames(armature.evaluated_get(depsgraph), bones, scale)
-    rest_vertices = _unposed(vertices, weight_joints, weights, world @ np.linalg.inv(rest))
-    parents = [index_of[bone.parent.name] if bone.parent else -1 for bone in bones]
+    world, rest = _frames(armature.evaluated_get(depsgraph), ordered, scale)
+    parents = [index_of[bone.parent.name] if bone.parent else -1 for bone in ordered]
+    bones = _Bones(tuple(bone.name[:128] for bone in ordered), np.array(parents, np.int32), world, rest)
+    copy = bmesh.new()
+    copy.from_mesh(mesh, face_normals=False, vertex_normals=False)
+    return _read(copy, joint_of_group, vertices, bones)
+
+
+def _read(
+    copy: bmesh.types.BMesh,
+    joint_of_group: dict[int, int],
+    vertices: NDArray[np.floating],
+    bones: _Bones,
+) -> RigSteps:
+    from vitruvian_protocol.scene import RigArrays
+
+    V = len(vertices)
+    joints, weights = np.zeros((V, WEIGHTS), np.int32), np.zeros((V, WEIGHTS))
+    rest_vertices = np.zeros((V, 3), np.float32)
+    transforms = bones.world @ np.linalg.inv(bones.rest)
+    try:
+        layer, verts = copy.verts.layers.deform.active, iter(copy.verts)
+        for begin in range(0, V, SLICE):
+            part = slice(begin, min(begin + SLICE, V))
+            held = [] if layer is None else [vertex[layer].items() for vertex in islice(verts, SLICE)]
+            joints[part], weights[part] = _largest(held, joint_of_group, part.stop - begin)
+            rest_vertices[part] = _unposed(vertices[part], joints[part], weights[part], transforms)
+            yield part.stop - begin
+    finally:
+        copy.free()
     return RigArrays(
-        joint_names=tuple(bone.name[:128] for bone in bones),
-        joint_parents=np.array(parents, np.int32),
-        T_world_joint=_rigid(world).astype(np.float32),
-        T_rest_joint=_rigid(rest).astype(np.float32),
-        rest_vertices=rest_vertices.astype(np.float32),
-        weight_joints=weight_joints,
+        joint_names=bones.names,
+        joint_parents=bones.parents,
+        T_world_joint=_rigid(bones.world).astype(np.float32),
+        T_rest_joint=_rigid(bones.rest).astype(np.float32),
+        rest_vertices=rest_vertices,
+        weight_joints=joints,
         weights=weights.astype(np.float32),
     )
 
@@ -70,32 +123,32 @@ def _ordered_bones(armature: bpy.types.Object) -> list[bpy.types.Bone]:
     return ordered
 
 
-def _weights(
-    mesh: bpy.types.Mesh, joint_of_group: dict[int, int]
+def _largest(
+    held: list[list[tuple[int, float]]], joint_of_group: dict[int, int], count: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Joints and weights [V, K], rows summing to 1; a vertex of no bone hangs on the root."""
-    rows, joints, values = [], [], []
-    for row, vertex in enumerate(mesh.vertices):
-        for element in vertex.groups:
-            joint = joint_of_group.get(element.group)
-            if joint is not None and element.weight > 0.0:
-                rows.append(row)
-                joints.append(joint)
-                values.append(element.weight)
-    V = len(mesh.vertices)
-    row, joint, value = np.array(rows, np.int64), np.array(joints, np.int32), np.array(values)
+    """Joints and weights [count, WEIGHTS], rows summing to 1; a vertex of no bone hangs on the root.
+
+    Args:
+        held: groups and weights of each vertex; empty where the mesh has none at all.
+    """
+    found = [
+        (row, joint_of_group[group], weight)
+        for row, pairs in enumerate(held)
+        for group, weight in pairs
+        if weight > 0.0 and group in joint_of_group
+    ]
+    row, joint, value = np.array(found, np.float64).reshape(-1, 3).T
+    row = row.astype(np.int64)
     # Largest weight first within each vertex, then its place in the row is its rank.
     order = np.lexsort((-value, row))
     row, joint, value = row[order], joint[order], value[order]
-    first = np.searchsorted(row, np.arange(V))
-    rank = np.arange(len(row)) - first[row] if len(row) else row
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
     kept = rank < WEIGHTS
-    out_joints, out_weights = np.zeros((V, WEIGHTS), np.int32), np.zeros((V, WEIGHTS))
-    out_joints[row[kept], rank[kept]] = joint[kept]
-    out_weights[row[kept], rank[kept]] = value[kept]
-    total = out_weights.sum(axis=1)
-    out_weights[total <= 0, 0] = 1.0
-    return out_joints, out_weights / out_weights.sum(axis=1, keepdims=True)
+    joints, weights = np.zeros((count, WEIGHTS), np.int32), np.zeros((count, WEIGHTS))
+    joints[row[kept], rank[kept]] = joint[kept]
+    weights[row[kept], rank[kept]] = value[kept]
+    weights[weights.sum(axis=1) <= 0, 0] = 1.0
+    return joints, weights / weights.sum(axis=1, keepdims=True)
 
 
 def _frames(
@@ -121,9 +174,8 @@ def _unposed(
     blended = np.einsum("vk,vkij->vij", weights, transforms[weight_joints])
     homogeneous = np.concatenate([vertices, np.ones((len(vertices), 1))], axis=1)
     singular = np.abs(np.linalg.det(blended[:, :3, :3])) < 1e-6
-    blended[singular] = np.eye(
-        4
-    )  # bones at odds (a limb twisted by 180 degrees): such a vertex stays where it is
+    # Bones at odds (a limb twisted by 180 degrees): such a vertex stays where it is.
+    blended[singular] = np.eye(4)
     return np.linalg.solve(blended, homogeneous[..., None])[:, :3, 0]
 
 

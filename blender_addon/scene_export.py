@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import bpy
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import camera_math
 from .problems import Problem
-from .rig_export import rig_arrays
+from .rig_export import RigSteps, rig_steps
 from .uv_layout import Layout, chosen_uv_map, read, read_layout
 
 if TYPE_CHECKING:
@@ -27,9 +28,19 @@ class Snapshot:
     """What was taken of the scene, and what is needed to know the body again."""
 
     scene: Scene
+    """Without the rig, which takes time to read."""
     layout: Layout
     """Of the object's own mesh."""
     warnings: tuple[str, ...]
+    rig: RigSteps | None
+    """Reads the rig as it was in the snapshot's moment; can be run once."""
+
+    def complete(self) -> Generator[int, None, Scene | None]:
+        """The scene with its rig, read in slices, each yielding its vertices; None where it has no rig."""
+        if self.rig is None:
+            return None
+        rig = yield from self.rig
+        return replace(self.scene, mesh=replace(self.scene.mesh, rig=rig))
 
 
 def take_snapshot(body: bpy.types.Object, settings: bpy.types.PropertyGroup) -> Snapshot:
@@ -44,9 +55,9 @@ def take_snapshot(body: bpy.types.Object, settings: bpy.types.PropertyGroup) -> 
     depsgraph = bpy.context.evaluated_depsgraph_get()
     scale = bpy.context.scene.unit_settings.scale_length or 1.0
     warnings: list[str] = []
-    mesh = _mesh_arrays(body, depsgraph, uv_map, scale, warnings)
+    mesh, rig = _mesh_arrays(body, depsgraph, uv_map, scale, warnings)
     cameras = _camera_arrays(settings, depsgraph, scale)
-    return Snapshot(Scene(mesh, cameras), read_layout(body, uv_map), tuple(warnings))
+    return Snapshot(Scene(mesh, cameras), read_layout(body, uv_map), tuple(warnings), rig)
 
 
 def _mesh_arrays(
@@ -55,7 +66,7 @@ def _mesh_arrays(
     uv_map: str,
     scale: float,
     warnings: list[str],
-) -> MeshArrays:
+) -> tuple[MeshArrays, RigSteps | None]:
     from vitruvian_protocol.scene import MeshArrays
 
     if body.mode == "EDIT":
@@ -83,14 +94,13 @@ def _mesh_arrays(
         if np.linalg.det(matrix[:3, :3]) < 0:
             triangles = triangles[:, ::-1]
             uvs = None if uvs is None else uvs[:, ::-1]
-        rig = rig_arrays(body, mesh, vertices, depsgraph, scale)
-        return MeshArrays(
+        arrays = MeshArrays(
             name=body.name[:128],
             vertices=np.ascontiguousarray(vertices, dtype=np.float32),
             faces=np.ascontiguousarray(triangles),
             corner_uvs=None if uvs is None else np.ascontiguousarray(uvs),
-            rig=rig,
         )
+        return arrays, rig_steps(body, mesh, vertices, depsgraph, scale)
     finally:
         evaluated.to_mesh_clear()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import job_events
-from .connection import ClientLike, Endpoint
+from .connection import ClientLike, Endpoint, unreachable
 from .fetching import Fetching
 from .job_events import Change, Outcome, fail
 from .job_list import JobList
@@ -124,7 +124,7 @@ class Session:
         batch: str = "",
         check: Check | None = None,
     ) -> Job:
-        """Take a job on; ticks send it when `check` found nothing. Its number is on disk before it leaves.
+        """Take a job on; ticks send it once `check` ends well. Its number is on disk before it leaves.
 
         Raises:
             ProtocolError: the scene or a setting cannot be sent; the list is as it was.
@@ -144,7 +144,7 @@ class Session:
             batch=batch,
         )
         self.list.add(job)
-        self._outbox.add(job.id, packed, check)
+        self._outbox.add(job.id, packed, settings, check)
         if check is None:
             self._submit(job)
         return job
@@ -186,11 +186,6 @@ class Session:
         if self._connected and self._client is not None:
             self._client.release_memory()
 
-    def path_of(self, job: Job, name: str) -> Path | None:
-        """A file of a result, if it is here."""
-        path = self.list.results_folder(job.id) / name
-        return path if name in job.files and path.is_file() else None
-
     # ---- time ----
 
     def tick(self, budget_s: float = 0.008) -> list[Change]:
@@ -230,9 +225,20 @@ class Session:
         return Change("job", job.id)
 
     def _submit(self, job: Job) -> None:
-        if self._client is not None:
-            self._taken_up.add(job.id)
-            self._client.submit_packed(self._outbox.packed(job.id), job.id)
+        """Send it; one that turns out not to fit has failed, and the list is saved with the next tick."""
+        from vitruvian_protocol.errors import ProtocolError, info_of
+
+        if self._client is None:
+            return
+        try:
+            packed = self._outbox.packed(job.id, self._client.pack)
+        except ProtocolError as error:
+            self._outbox.drop(job.id)
+            fail(job, told(info_of(error)))
+            self.list.unsaved = True
+            return
+        self._taken_up.add(job.id)
+        self._client.submit_packed(packed, job.id)
 
     def _ask_for_file(self, job_id: str, name: str, target: Path) -> None:
         if self._client is not None:
@@ -244,12 +250,7 @@ class Session:
         waiting = self._client is not None and not self._connected and self.error is None
         if self.endpoint is None or not waiting or not late:
             return False
-        self.error = Told(
-            "UNREACHABLE",
-            f"No server answers at {self.endpoint.address}",
-            "Start the backend, or check address and port",
-            "auto",
-        )
+        self.error = unreachable(self.endpoint)
         return True
 
     # ---- events ----

@@ -4,7 +4,19 @@ from typing import Any
 
 import bpy  # pyright: ignore[reportMissingImports]
 import numpy as np
-from kit import add_body, addon, beat, draw_all, fingerprint, fresh, refused, server, settle
+from kit import (
+    add_body,
+    addon,
+    beat,
+    draw_all,
+    fingerprint,
+    fresh,
+    refused,
+    send,
+    server,
+    settle,
+    whole_scene,
+)
 
 
 def case_the_free_body_stands_as_its_pose_says() -> None:
@@ -16,8 +28,7 @@ def case_the_free_body_stands_as_its_pose_says() -> None:
         posed = proxy.skinned(
             wanted.rest_vertices, wanted.weights, wanted.T_world_joint @ np.linalg.inv(wanted.T_rest_joint)
         )
-        snapshot = addon("scene_export").take_snapshot(body, bpy.context.scene.vitruvian)
-        mesh = snapshot.scene.mesh
+        mesh = whole_scene(body).mesh
         assert np.abs(mesh.vertices - posed).max() < 2e-3, pose
         assert np.abs(mesh.rig.rest_vertices - wanted.rest_vertices).max() < 2e-3, pose
         joints = mesh.rig.joint_names
@@ -45,8 +56,7 @@ def case_the_snapshot_is_what_blender_evaluates() -> None:
     scene.unit_settings.scale_length = 0.01
     scene.frame_set(7)
     before = fingerprint(body)
-    snapshot = addon("scene_export").take_snapshot(body, scene.vitruvian)
-    mesh = snapshot.scene.mesh
+    mesh = whole_scene(body).mesh
     assert fingerprint(body) == before
     evaluated = body.evaluated_get(bpy.context.evaluated_depsgraph_get())
     theirs = evaluated.to_mesh()
@@ -142,6 +152,90 @@ def case_a_large_body_is_looked_at_in_slices() -> None:
     repair.known_doubts(small, "")
     beat(100)
     assert repair._known, "the heartbeat brings it to its end"
+
+
+def heavy_body(side: int, groups: int) -> Any:
+    """A grid of side x side vertices on a chain of bones, each vertex held by four of them or by none."""
+    bpy.ops.object.armature_add()
+    armature = bpy.context.object
+    bpy.ops.object.mode_set(mode="EDIT")
+    armature.data.edit_bones.remove(armature.data.edit_bones[0])
+    for index in range(groups):
+        bone = armature.data.edit_bones.new(f"bone{index}")
+        bone.head, bone.tail = (0, 0, 0.03 * index), (0, 0.01, 0.03 * index + 0.03)
+        bone.parent = armature.data.edit_bones[f"bone{index - 1}"] if index else None
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.ops.mesh.primitive_grid_add(x_subdivisions=side - 1, y_subdivisions=side - 1, size=1.7)
+    body = bpy.context.object
+    numbers = np.arange(len(body.data.vertices))[side:]  # the first row hangs on nothing
+    for index in range(groups):
+        body.vertex_groups.new(name=f"bone{groups - 1 - index}")
+    for rank in range(4):
+        owner = (numbers * groups // len(body.data.vertices) + 7 * rank) % groups
+        for index in range(groups):
+            body.vertex_groups[index].add(numbers[owner == index].tolist(), 0.05 + 0.2 * rank, "REPLACE")
+    body.modifiers.new("Armature", "ARMATURE").object = armature
+    armature.pose.bones["bone1"].rotation_mode = "XYZ"
+    armature.pose.bones["bone1"].rotation_euler = (0.3, 0.1, 0)
+    bpy.context.view_layer.update()
+    return body
+
+
+def case_a_heavy_rig_is_read_after_the_click_in_slices() -> None:
+    """201,601 vertices and 50 groups, as Blender has them one by one, whatever becomes of body and file."""
+    from vitruvian_protocol.scene import Settings
+
+    client = server()
+    export, body = addon("rig_export"), heavy_body(449, 50)
+    evaluated = body.evaluated_get(bpy.context.evaluated_depsgraph_get()).data
+    groups = [group.name for group in body.vertex_groups]
+    sample = range(0, len(evaluated.vertices), 997)
+    wanted = {i: {groups[g.group]: g.weight for g in evaluated.vertices[i].groups} for i in sample}
+    posed = np.array([evaluated.vertices[i].co for i in sample])
+    rest = np.array([body.data.vertices[i].co for i in sample])
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    (job,) = addon("runtime").session().jobs.values()
+    assert (job.state, client.submitted) == ("checking", [])
+    fresh()  # body, armature and file are gone
+    packed: list[Any] = []
+    client.pack = lambda scene, settings: packed.append((scene, settings)) or (scene, settings)
+    settle()
+    assert client.submitted == [job.id]
+    (scene, settings) = packed[0]
+    assert isinstance(settings, Settings)
+    rig = scene.mesh.rig
+    assert np.abs(scene.mesh.vertices[list(sample)] - posed).max() < 1e-6
+    assert np.abs(rig.rest_vertices[list(sample)] - rest).max() < 1e-5, "unposed by the same weights"
+    for index, held in wanted.items():
+        total = sum(held.values())
+        shares = {name: weight / total for name, weight in held.items()} or {"bone0": 1.0}
+        found = zip(rig.weight_joints[index], rig.weights[index], strict=True)
+        found = {rig.joint_names[joint]: weight for joint, weight in found if weight > 0}
+        assert found.keys() == shares.keys(), index
+        assert all(abs(found[name] - shares[name]) < 1e-5 for name in found), index
+    body = add_body()
+    snapshot = addon("scene_export").take_snapshot(body, bpy.context.scene.vitruvian)
+    work = list(snapshot.rig)
+    assert max(work) <= export.SLICE
+    assert sum(work) == len(body.data.vertices)
+
+
+def case_a_job_whose_rig_cannot_be_sent_fails_alone() -> None:
+    """What the click could not see yet is told in the results, and the next job is fine."""
+    from vitruvian_protocol.scene_file import pack_scene
+
+    client = server()
+    add_body()
+    client.pack = lambda scene, settings: (pack_scene(scene), settings)
+    frames = addon("rig_export")._rigid
+    addon("rig_export")._rigid = lambda world: np.full_like(world, np.nan)
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    settle()
+    (bad,) = addon("runtime").session().jobs.values()
+    assert (bad.state, bad.error.code) == ("failed", "BAD_SCENE:NOT_FINITE")
+    assert client.submitted == []
+    addon("rig_export")._rigid = frames
+    assert send(client).state == "running"
 
 
 def case_overlapping_uvs_are_told_soon_after_the_click() -> None:

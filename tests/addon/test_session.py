@@ -38,8 +38,8 @@ def test_a_job_goes_its_whole_way(world: World) -> None:
     world.client.deliver(job_id)
     assert "ready" in world.kinds()
     assert job.state == "ready"
-    assert world.session.path_of(job, "albedo.png").read_bytes() == b"0123456789"
-    assert world.session.path_of(job, "human.glb") is None
+    assert world.session.list.path_of(job, "albedo.png").read_bytes() == b"0123456789"
+    assert world.session.list.path_of(job, "human.glb") is None
 
 
 @pytest.mark.parametrize("outcome", ["dequeued", "stopping", "already_terminal", "unknown"])

@@ -7,7 +7,7 @@ import traceback
 
 import bpy
 
-from . import batch_scene, bodies, compat, overlay, previews, repair, runtime
+from . import batch_scene, bodies, compat, overlay, previews, repair, result_import, runtime
 from .job_events import Change
 from .jobs import Job
 from .problems import Problem, Told
@@ -17,6 +17,8 @@ HURRIED_S, BUSY_S, IDLE_S = 0.01, 0.05, 1.0
 longest_ms: dict[str, float] = {}
 """The longest beat since Blender started of each kind, by what it did: figures for reports."""
 _beating = False
+_heard = False
+"""Whether the last beat was taken up by messages: then the heavy things have their turn first."""
 _backend_looked = 0.0
 _resumed = False
 _backend_state = "stopped"
@@ -33,7 +35,7 @@ def tick() -> float:
     began, what, _beating = time.perf_counter(), "events", True
     try:
         what = _beat()
-        return _pause()
+        return _pause(what)
     except Exception:
         traceback.print_exc()
         return IDLE_S
@@ -42,26 +44,42 @@ def tick() -> float:
         longest_ms[what] = max(longest_ms.get(what, 0.0), (time.perf_counter() - began) * 1000)
 
 
-def _pause() -> float:
+def _pause(what: str) -> float:
     session = runtime.session()
-    if session.hurried or repair.looking():
+    if _heard or what != "events" or session.hurried or repair.looking():
         return HURRIED_S
     waiting = session.connection in ("connecting", "lost") or session.busy
     return BUSY_S if waiting or _backend_state in ("installing", "starting", "stopping") else IDLE_S
 
 
 def _beat() -> str:
-    """At most one heavy thing a beat: a slice of a look at the body, one preview, or one result applied."""
-    session = runtime.session()
+    """Messages, or one heavy thing where there are none; what waited in the last beat comes first."""
+    global _heard
     _look_at_backend()
     _resume()
+    if _heard:
+        _heard = False
+        did = _work()
+        if did:
+            return did
+    session = runtime.session()
     changes = session.tick(BUDGET_S)
+    if session.looking:
+        did = "a look at what is to be sent"
+    else:
+        _heard = bool(changes)
+        did = "events" if changes else _work() or "events"
     if changes:
         redraw()
     for change in changes:
         _note(change)
-    if session.looking:
-        return "a look at what is to be sent"
+    return did
+
+
+def _work() -> str:
+    """One heavy thing, if there is one: a slice of a look at the body, a preview, a picture checked, or a
+    result applied. Returns what it was."""
+    session = runtime.session()
     if batch_scene.step():
         redraw()
         return "export of a batch body"
@@ -75,11 +93,14 @@ def _beat() -> str:
         redraw()
         return "a preview"
     ready = _next_to_apply()
-    if ready is not None:
-        apply(ready)
-        redraw()
-        return "applying a result"
-    return "events"
+    if ready is None:
+        result_import.forget_checked()
+        return ""
+    if result_import.check_next(session, ready):
+        return "checking a picture"
+    apply(ready)
+    redraw()
+    return "applying a result"
 
 
 def _look_at_backend() -> None:

@@ -16,6 +16,8 @@ from .uv_layout import read_layout
 
 COLOURS = {"albedo.png": "sRGB", "coverage.png": "Non-Color", "normal.png": "Non-Color"}
 """Images that a material keeps, and how Blender must read them."""
+_checked: tuple[str, dict[str, bytes | Exception]] = ("", {})
+"""A job, and its pictures as they passed the check, or what was wrong with them: for whoever applies it."""
 NEW_UVS = "corner_uvs.npy"
 """Made by the backend where the UVs that were sent cannot carry a texture."""
 
@@ -45,7 +47,10 @@ def apply_result(
             f'The mesh of "{body.name}" is linked from another file and has no material slot',
             "Give it one in its own file, or make the mesh local (Object > Relations)",
         )
-    images = _load_images(session, job)
+    try:
+        images = _load_images(session, job)
+    finally:
+        forget_checked()
     report = read_report(session.list.path_of(job, "report.json"))
     material = _make_material(job, images)
     _wear(body, material)
@@ -72,19 +77,40 @@ def take_off(body: bpy.types.Object) -> None:
         setattr(body.vitruvian, name, "")
 
 
-def _load_images(session: Session, job: Job) -> dict[str, bpy.types.Image]:
-    """The result's pictures, checked, packed into the .blend so that the file stays whole."""
-    pictures: dict[str, bytes] = {}
+def check_next(session: Session, job: Job) -> bool:
+    """Read and check one more of the job's pictures, so that applying it finds them; False where all are."""
+    global _checked
+    if _checked[0] != job.id:
+        _checked = (job.id, {})
     for name in COLOURS:
         path = session.list.path_of(job, name)
-        if path is None:
-            continue
-        try:
-            pictures[name] = read_png(path)
-        except (BadResult, OSError) as error:
-            if name == ESSENTIAL:
-                raise Problem("CORRUPT", f"The result is damaged: {error}", "Fetch it again") from error
-            job.warnings.append(str(error))
+        if path is not None and name not in _checked[1]:
+            try:
+                _checked[1][name] = read_png(path)
+            except (BadResult, OSError) as error:
+                _checked[1][name] = error
+            return True
+    return False
+
+
+def forget_checked() -> None:
+    """Nothing is to be applied soon: let go of what was read."""
+    global _checked
+    _checked = ("", {})
+
+
+def _load_images(session: Session, job: Job) -> dict[str, bpy.types.Image]:
+    """The result's pictures, checked, packed into the .blend so that the file stays whole."""
+    while check_next(session, job):
+        pass
+    pictures: dict[str, bytes] = {}
+    for name, found in _checked[1].items():
+        if isinstance(found, bytes):
+            pictures[name] = found
+        elif name == ESSENTIAL:
+            raise Problem("CORRUPT", f"The result is damaged: {found}", "Fetch it again") from found
+        else:
+            job.warnings.append(str(found))
     if ESSENTIAL not in pictures:
         raise Problem("CORRUPT", "The result's texture is not on this computer", "Fetch it again")
     return {

@@ -222,7 +222,7 @@ def case_it_waits_while_the_artist_works() -> None:
         assert body.vitruvian.job == ""
         assert "mode" in addon("pump").reason_to_wait(body)
     bpy.ops.object.mode_set(mode="OBJECT")
-    beat(2)
+    beat(4)
     assert body.vitruvian.job == job.id
 
 
@@ -252,7 +252,7 @@ def case_a_job_from_the_middle_of_an_edit_is_put_on_afterwards() -> None:
     finish(client, job)
     assert body.vitruvian.job == "", "not in the middle of it"
     bpy.ops.object.mode_set(mode="OBJECT")
-    beat(2)
+    beat(4)
     assert body.vitruvian.job == job.id, job.warnings
     bpy.ops.object.mode_set(mode="EDIT")
     uvs = bmesh.from_edit_mesh(body.data)

@@ -4,6 +4,7 @@
 #   make addon     the Blender extension in dist/, validated by Blender's own tool, and a repository to host it
 #   make window    the tests in a real Blender window on a virtual screen (apt packages; as root on Debian or Ubuntu)
 #   make bench     speed and memory of each stage
+#   make bench-blender   what an artist waits for, in Blender's module beside a real server
 # Another Python, or another build of torch (a CUDA card, Kaolin): make demo PYTHON=/path/python3.11 TORCH="torch==2.12.1"
 
 PYTHON ?= python3.11
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 
 PROMPT := a woman with short black hair in a red striped shirt, blue jeans and white sneakers
 
-.PHONY: demo test addon window bench setup setup-dev clean
+.PHONY: demo test addon window bench bench-blender setup setup-dev clean
 
 demo: setup
 	HF_HUB_OFFLINE=1 $(BIN)/vitruvian generate "$(PROMPT)" --out out/demo
@@ -32,6 +33,9 @@ window: setup-dev
 
 bench: setup
 	HF_HUB_OFFLINE=1 $(BIN)/vitruvian bench
+
+bench-blender: setup addon
+	HF_HUB_OFFLINE=1 $(BIN)/vitruvian bench blender
 
 setup: $(VENV)/.run-ready
 

@@ -6,6 +6,7 @@ import bpy
 from . import (
     batch_command,
     batch_scene,
+    bench_command,
     handlers,
     operators_backend,
     operators_batch,
@@ -51,11 +52,13 @@ def register() -> None:
     previews.register()
     handlers.register()
     batch_command.register()
+    bench_command.register()
     pump.wake()
 
 
 def unregister() -> None:
     pump.stop()
+    bench_command.unregister()
     batch_command.unregister()
     handlers.unregister()
     batch_scene.forget()

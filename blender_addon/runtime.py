@@ -29,9 +29,15 @@ epoch = 0
 
 def session() -> Session:
     """The one session, made at first use."""
+    return open_session(compat.user_folder()) if _session is None else _session
+
+
+def open_session(folder: Path) -> Session:
+    """A session that keeps jobs and results in this folder, in place of the one there was."""
     global _session
-    if _session is None:
-        _session = Session(compat.user_folder(), _connect, time.monotonic, time.time)
+    if _session is not None:
+        _session.close()
+    _session = Session(folder, _connect, time.monotonic, time.time)
     return _session
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from blender_process import ENVIRONMENTS, cases_of, run_case
 
-FILES = ("cases_panel", "cases_result", "cases_scene")
+FILES = ("cases_panel", "cases_phases", "cases_result", "cases_scene")
 CASES = [(file, case) for file in FILES for case in cases_of(file)]
 
 

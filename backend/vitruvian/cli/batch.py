@@ -95,9 +95,9 @@ def batch(
     if retry_failed:
         options.append("--retry-failed")
     if blender is None:
-        start = _module_command(python or Path(sys.executable), addon or _own_addon())
+        start = _module_command(python or Path(sys.executable), addon or own_addon())
     else:
-        _check_program("blender", blender)
+        check_program("blender", blender)
         start = [str(blender), "--background"]
     outcomes: list[Outcome] = []
     for file in files:
@@ -173,7 +173,7 @@ def _module_command(python: Path, addon: Path) -> list[str]:
         raise UserError(
             "addon", str(addon), "is not the add-on's folder", "Give the path of blender_addon with --addon"
         )
-    _check_program("python", python)
+    check_program("python", python)
     code = "import importlib.util as u; print('bpy:', u.find_spec('bpy') is not None)"
     probe = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
     if not probe.stdout.startswith("bpy: "):
@@ -188,7 +188,7 @@ def _module_command(python: Path, addon: Path) -> list[str]:
     return [str(python), str(script)]
 
 
-def _check_program(name: str, path: Path) -> None:
+def check_program(name: str, path: Path) -> None:
     if path.is_dir() or shutil.which(path) is None:
         raise UserError(name, str(path), "is not a program that can be started", "Check the path")
 
@@ -202,7 +202,7 @@ def _run(command: list[str]) -> int:
         signal.signal(signal.SIGINT, before)
 
 
-def _own_addon() -> Path:
+def own_addon() -> Path:
     return Path(__file__).resolve().parents[3] / "blender_addon"
 
 

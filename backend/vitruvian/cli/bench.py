@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from vitruvian.cli.bench_blender import blender_command, time_blender
 from vitruvian.cli.targets import DEVICE, PRIOR, print_targets
 
 
 def bench(
     what: Annotated[
-        Literal["render", "generate", "scaling", "wire", "all"], typer.Argument(help="Which part to time.")
+        Literal["render", "generate", "scaling", "wire", "blender", "all"],
+        typer.Argument(help="Which part to time."),
     ] = "all",
     prior: Annotated[str, PRIOR] = "mini",
     device: Annotated[str, DEVICE] = "auto",
@@ -25,11 +27,25 @@ def bench(
     out: Annotated[Path, typer.Option(help="scaling: folder for scaling.json and scaling.png.")] = Path(
         "out/scaling"
     ),
+    steps: Annotated[int, typer.Option(help="blender: painting steps of the job.")] = 20,
+    repeats: Annotated[int, typer.Option(help="blender: how often each way is gone.")] = 1,
+    blender: Annotated[
+        Path | None, typer.Option(help="blender: a Blender 4.2 or newer that has the extension.")
+    ] = None,
+    python: Annotated[
+        Path | None, typer.Option(help="blender: Python of an environment with bpy. [.venv-blender's]")
+    ] = None,
+    extension: Annotated[
+        Path | None, typer.Option(help="blender: the zip to install into bpy. [the one in dist]")
+    ] = None,
 ) -> None:
     """Time the stages on this machine, against a named alternative in the same run.
 
-    `all` leaves out scaling, which takes minutes.
+    `all` leaves out scaling, which takes minutes, and blender, which needs one.
     """
+    if what == "blender":
+        time_blender(blender_command(blender, python, extension), steps, repeats)
+        return
     if what in ("wire", "all"):
         _bench_wire(overhead)
     if what == "wire":

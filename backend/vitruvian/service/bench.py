@@ -106,7 +106,7 @@ def bench_overhead(prompt: str, steps: int = 20) -> list[Figure]:
     prior = load_prior(job.prior, choose_device("auto"))
     with _service(real=True) as service, tempfile.TemporaryDirectory() as out:
         client = service.client()
-        _until_idle(client)
+        until_idle(client)
         shown: list[float] = []
 
         def report(stage: str, step: int, total: int, preview: object = None) -> None:
@@ -261,7 +261,7 @@ def _fetch_all(client: Client, job: str, done: e.Done, folder: Path) -> None:
                 return
 
 
-def _until_idle(client: Client) -> None:
+def until_idle(client: Client) -> None:
     """The worker has its model."""
     client.status()
     for event in _events(client):

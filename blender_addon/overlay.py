@@ -37,10 +37,15 @@ _dots_batch: Any = None
 _handle: Any = None
 
 
+def _has_window() -> bool:
+    """Whether there is a viewport to draw over."""
+    return not bpy.app.background
+
+
 def follow(job: str, mesh: MeshArrays, unit_scale: float) -> None:
     """Draw this job's texture previews on the body as it was sent."""
     global _textured
-    if bpy.app.background or mesh.corner_uvs is None:
+    if mesh.corner_uvs is None or not _has_window():
         return
     lifted = (mesh.vertices + LIFT * _vertex_normals(mesh))[mesh.faces] / unit_scale
     positions = np.ascontiguousarray(lifted.reshape(-1, 3), dtype=np.float32)
@@ -61,7 +66,7 @@ def _vertex_normals(mesh: MeshArrays) -> NDArray[np.float64]:
 
 def update(job: str, picture: Picture) -> bool:
     """A newer preview of the texture; False where this job is not the one that is drawn."""
-    if _textured is None or _textured.job != job or bpy.app.background:
+    if _textured is None or _textured.job != job:
         return False
     import gpu
 
@@ -116,7 +121,7 @@ def clear() -> None:
 
 def _listen() -> None:
     global _handle
-    if _handle is None and not bpy.app.background:
+    if _handle is None and _has_window():
         _handle = bpy.types.SpaceView3D.draw_handler_add(_draw, (), "WINDOW", "POST_VIEW")
 
 

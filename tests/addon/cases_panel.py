@@ -165,6 +165,55 @@ def case_panels_draw_in_every_state() -> None:
     assert any("no faces" in text for text in draw_all())
 
 
+def case_the_sections_are_in_order() -> None:
+    """In the sidebar, one tab; sections inside others stand under theirs."""
+    kinds = [kind for name in ("panels_setup", "panels_jobs", "panels_batch") for kind in addon(name).CLASSES]
+    panels = [kind for kind in kinds if issubclass(kind, bpy.types.Panel)]
+    assert {(kind.bl_space_type, kind.bl_region_type, kind.bl_category) for kind in panels} == {
+        ("VIEW_3D", "UI", "Vitruvian")
+    }
+    top = [kind.bl_label for kind in panels if not hasattr(kind, "bl_parent_id")]
+    assert top == ["Body", "Cameras", "Prompt", "Quality", "Generate", "Progress", "Results", "Batch"]
+    inner = {kind.bl_label: kind.bl_parent_id for kind in panels if hasattr(kind, "bl_parent_id")}
+    assert inner == {"Free Body": "VITRUVIAN_PT_body", "Prompt per Camera": "VITRUVIAN_PT_prompt"}
+
+
+def case_small_buttons_do_what_they_say() -> None:
+    client = server()
+    body, other = add_body(), add_body()
+    panel, session = bpy.context.scene.vitruvian, addon("runtime").session()
+    bpy.context.view_layer.objects.active = body
+    assert bpy.ops.vitruvian.use_active() == {"FINISHED"}
+    assert panel.body == body != other
+    seeds = set()
+    for _ in range(3):
+        bpy.ops.vitruvian.roll_seed()
+        seeds.add(panel.seed)
+    assert len(seeds) == 3
+    panel.seed_locked = False
+    job = send(client)
+    assert job.settings["seed"] == panel.seed
+    assert panel.seed not in seeds, "unlocked, each Generate rolls another"
+    panel.seed_locked = True
+    assert send(client).settings["seed"] == panel.seed
+    bpy.ops.vitruvian.add_rig()
+    assert bpy.ops.vitruvian.select_camera(name="body_000") == {"FINISHED"}
+    assert bpy.context.scene.camera.name == "body_000"
+    assert "No camera is called" in refused(lambda: bpy.ops.vitruvian.select_camera(name=body.name))
+    assert "has no files" in refused(lambda: bpy.ops.vitruvian.open_folder(job=job.id))
+    assert "no longer in the list" in refused(lambda: bpy.ops.vitruvian.cancel(job="gone"))
+    beat()
+    assert session.connection == "ready"
+    assert bpy.ops.vitruvian.release_memory() == {"FINISHED"}
+    beat()
+    assert "gave their memory back" in " ".join(draw_all())
+    assert bpy.ops.vitruvian.preview_coverage() == {"FINISHED"}
+    assert "of the surface is seen" in " ".join(draw_all())
+    assert addon("overlay").coverage_is_shown()
+    assert bpy.ops.vitruvian.preview_coverage() == {"FINISHED"}
+    assert not addon("overlay").coverage_is_shown()
+
+
 def case_the_panel_shows_the_newest_sheet() -> None:
     """And nothing of it stays in the file, nor on the disk."""
     from vitruvian_protocol import events
@@ -226,3 +275,11 @@ def case_a_batch_in_the_window() -> None:
     assert len(client.submitted) == 3, "what is done is not done again"
     bpy.ops.vitruvian.batch_remove(everything=True)
     assert len(panel.batch) == 0
+    assert "There is no mesh among them" in refused(
+        lambda: bpy.ops.vitruvian.batch_add(whole_collection=True)
+    )
+    panel.batch_collection = bpy.data.collections.new("crowd")
+    for name in ("Person 0", "Person 2"):
+        panel.batch_collection.objects.link(bpy.data.objects[name])
+    assert bpy.ops.vitruvian.batch_add(whole_collection=True) == {"FINISHED"}
+    assert [line.body.name for line in panel.batch] == ["Person 0", "Person 2"]

@@ -73,6 +73,22 @@ def case_a_result_changes_the_material_alone() -> None:
     assert body.vitruvian.job == job.id
 
 
+def case_coverage_and_normal_images_are_kept() -> None:
+    client = server()
+    body = add_body()
+    job = send(client)
+    finish(client, job, {**FILES, "normal.png": png(8, (128, 128, 255))})
+    tree = body.material_slots[0].material.node_tree
+    assert {node.name for node in tree.nodes if node.type == "TEX_IMAGE"} == {"Albedo", "Coverage", "Normal"}
+    normal = tree.nodes["Normal"]
+    assert normal.image.colorspace_settings.name == "Non-Color"
+    bend = normal.outputs["Color"].links[0].to_node
+    assert (bend.type, bend.uv_map) == ("NORMAL_MAP", "UVMap")
+    assert bend.outputs["Normal"].links[0].to_socket.name == "Normal"
+    assert not tree.nodes["Coverage"].outputs["Color"].links, "kept beside it"
+    assert all(node.image.packed_file for node in tree.nodes if node.type == "TEX_IMAGE")
+
+
 def case_undo_takes_one_result_away() -> None:
     client = server()
     body = add_body()

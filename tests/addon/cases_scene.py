@@ -267,9 +267,17 @@ def case_the_rig_and_its_coverage() -> None:
     bpy.context.view_layer.update()
     cameras = addon("scene_export").take_snapshot(body, panel).scene.cameras
     assert (len(cameras.names), cameras.kinds.count("upper")) == (16, 8)
-    bpy.context.scene.collection.children["Vitruvian Cameras"].objects[
-        "body_000"
-    ].vitruvian.view_prompt = "a face"
+    rig = bpy.context.scene.collection.children["Vitruvian Cameras"]
+    rig.objects["body_000"].vitruvian.view_prompt = "a face"
+    rig.objects["upper_090"].vitruvian.view_kind = "face"
+    cameras = addon("scene_export").take_snapshot(body, panel).scene.cameras
+    assert dict(zip(cameras.names, cameras.prompts, strict=True))["body_000"] == "a face"
+    assert [prompt for prompt in cameras.prompts if prompt] == ["a face"], (
+        "the others say nothing of their own"
+    )
+    assert dict(zip(cameras.names, cameras.kinds, strict=True))["upper_090"] == "face"
+    rig.objects["body_045"].hide_render = True
+    assert "body_045" not in addon("scene_export").take_snapshot(body, panel).scene.cameras.names
     panel.upper_views = 0
     panel.body_views = 4
     bpy.ops.vitruvian.add_rig()

@@ -177,7 +177,7 @@ def jpeg(red: float = 0.5) -> bytes:
 
 
 class Layout:
-    """Takes every call that a panel makes, and remembers the labels."""
+    """Takes every call that a panel makes, and remembers labels and buttons."""
 
     def __init__(self, labels: list[str]) -> None:
         self.labels = labels
@@ -187,7 +187,7 @@ class Layout:
             if name == "prop":
                 getattr(arguments[0], arguments[1])
             if name == "operator":
-                self.labels.append(named.get("text", ""))
+                self.labels += [arguments[0], named.get("text", "")]
                 assert (
                     hasattr(bpy.types, arguments[0].replace("vitruvian.", "VITRUVIAN_OT_"))
                     or "." in arguments[0]

@@ -1,4 +1,4 @@
-"""A hub on this machine: what huggingface_hub asks of huggingface.co, over HTTP, with the failures of real life.
+"""A hub on this machine: what huggingface_hub asks of huggingface.co, over HTTP, with the failures of life.
 
 Serves folders as repositories: information with sizes and checksums, file trees, files with ranges and etags.
 """

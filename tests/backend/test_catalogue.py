@@ -108,10 +108,9 @@ def test_each_prior_is_told_whole(prior: KnownPrior) -> None:
 def test_memory_shrinks_from_mode_to_mode(prior: KnownPrior) -> None:
     needs = [prior.vram_gb(mode) for mode in VRAM_MODES]
     assert needs == sorted(needs, reverse=True)
-    assert prior.vram_gb("auto", batch=32) > prior.vram_gb("auto", batch=16)
-    assert prior.vram_gb("low", batch=32) == prior.vram_gb("low", batch=16)
-    weights = sum(2 * n for part in prior.parts() for n in part.parameters.values())
-    assert needs[0] * 1e9 > weights
+    networks = [n for part in prior.parts() for n in part.parameters.values()]
+    assert needs[0] * 1e9 > 2 * sum(networks)
+    assert needs[-1] * 1e9 > 2 * max(networks)
 
 
 def test_unknown_names_are_refused() -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from vitruvian.diffusion.catalogue import CATALOGUE, VRAM_MODES, KnownPrior, known_prior
+from vitruvian.diffusion.catalogue import BUNDLED, CATALOGUE, VRAM_MODES, KnownPrior, known_prior
 from vitruvian.diffusion.installed import cached_folder, read_record
 from vitruvian.diffusion.shelf import (
-    BUNDLED,
     PartOnDisk,
     PriorOnDisk,
     known_in,
@@ -19,12 +17,25 @@ from vitruvian.diffusion.shelf import (
     prior_in,
 )
 
-_WIDTH_WITHOUT_TERMINAL = 160
+_HEAD = ("name", "state", "disk", "graphics memory", "view", "licence")
+_NOTE = (
+    "graphics memory: the least for auto / low / offload, counted; of models not known by name, the weights\n"
+    "disk: without the IP-Adapter"
+)
+
+
+@dataclass(frozen=True)
+class _Line:
+    columns: tuple[str, ...]
+    lacks: Sequence[str] = ()
 
 
 def gigabytes(size: float) -> str:
     """Bytes as people read them."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e6:.2f} MB"
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size >= factor / 10:
+            return f"{size / factor:.2f} {unit}"
+    return f"{size / 1e3:.1f} kB"
 
 
 def print_list(folders: list[Path]) -> None:
@@ -33,25 +44,21 @@ def print_list(folders: list[Path]) -> None:
     Raises:
         UserError: a folder holds none.
     """
-    table = Table("name", "state", "disk", "graphics memory", "view", "licence", box=None, pad_edge=False)
-    table.add_row(*_row(prior_in(BUNDLED, "mini"), "bundled"))
-    for prior in CATALOGUE.values():
-        table.add_row(*_known_row(prior, prior.name, parts_on_disk(prior)))
-    for found in other_priors():
-        table.add_row(*_row(found))
+    lines = [_Line(_HEAD), _line(prior_in(BUNDLED, "mini"), "bundled")]
+    lines += [_known_line(prior, prior.name, parts_on_disk(prior)) for prior in CATALOGUE.values()]
+    lines += [_line(found) for found in other_priors()]
     for folder in [found for given in folders for found in _priors_below(given)]:
         known = known_in(folder)
-        if known:
-            table.add_row(*_known_row(known, str(folder), parts_on_disk(known, folder)))
-        else:
-            table.add_row(*_row(prior_in(folder)))
-    console = _console()
-    console.print(table)
-    console.print(
-        "Graphics memory: 16 views with auto / low / offload, counted; of models not known by name, "
-        "the weights alone. Disk: without the IP-Adapter.",
-        style="dim",
-    )
+        line = _known_line(known, str(folder), parts_on_disk(known, folder)) if known else None
+        lines.append(line or _line(prior_in(folder)))
+    widths = [max(len(line.columns[i]) for line in lines) for i in range(len(_HEAD))]
+    for line in lines:
+        print(
+            "  ".join(f"{text:<{width}}" for text, width in zip(line.columns, widths, strict=True)).rstrip()
+        )
+        if line.lacks:
+            print(f"  lacks {', '.join(line.lacks)}")
+    print(_NOTE)
 
 
 def print_one(name: str) -> None:
@@ -61,11 +68,9 @@ def print_one(name: str) -> None:
         UserError: it is neither known nor on this disk.
     """
     folder = Path(name).expanduser()
-    console = _console()
-    if name in CATALOGUE or (folder.is_dir() and known_in(folder)):
-        known = CATALOGUE.get(name) or known_in(folder)
-        assert known is not None
-        _print_known(console, known, parts_on_disk(known, None if name in CATALOGUE else folder))
+    known = CATALOGUE.get(name) or (known_in(folder) if folder.is_dir() else None)
+    if known is not None:
+        _print_known(known, parts_on_disk(known, None if name in CATALOGUE else folder))
         return
     if name == "mini":
         found = prior_in(BUNDLED, name)
@@ -76,27 +81,29 @@ def print_one(name: str) -> None:
     else:
         known_prior(name)  # Raises, and says which there are.
         return
-    console.print(f"{found.name}: {gigabytes(found.disk_bytes)} in {found.folder}")
-    console.print(f"licence {found.licence}; weights in graphics memory {gigabytes(found.weights_bytes)}")
+    print(f"{found.name}: {gigabytes(found.disk_bytes)} in {found.folder}")
+    print(f"licence {found.licence}; weights in graphics memory {gigabytes(found.weights_bytes)}")
     if found.lacks:
-        console.print(f"lacks {', '.join(found.lacks)}")
-    _print_files(console, found.folder)
+        print(f"lacks {', '.join(found.lacks)}")
+    _print_files(found.folder)
 
 
-def _print_known(console: Console, prior: KnownPrior, there: list[PartOnDisk]) -> None:
-    console.print(f"{prior.title}, views of {prior.image_size} x {prior.image_size} pixels")
-    console.print(f"graphics memory with {_memory(prior)} ({' / '.join(VRAM_MODES)}; 16 views; counted)")
+def _print_known(prior: KnownPrior, there: list[PartOnDisk]) -> None:
+    print(f"{prior.title}, views of {prior.image_size} x {prior.image_size} pixels")
+    print(f"graphics memory, the least for {' / '.join(VRAM_MODES)}: {_memory(prior)} (counted)")
     for found in there:
         part = found.part
         optional = " (only with --with-ip-adapter)" if part is prior.ip_adapter else ""
-        console.print(f"\n{part.repository}: {part.disk_gb:.2f} GB{optional}")
-        console.print(f"  licence {part.licence.name}, {part.licence.url}")
-        console.print(f"  {_state([found])}{f' in {found.folder}' if found.folder else ''}")
+        print(f"\n{part.repository}: {part.disk_gb:.2f} GB{optional}")
+        print(f"  licence {part.licence.name}, {part.licence.url}")
+        print(f"  {_state([found])}{f' in {found.folder}' if found.folder else ''}")
+        if found.lacks:
+            print(f"  lacks {', '.join(found.lacks)}")
         if found.folder:
-            _print_files(console, found.folder)
+            _print_files(found.folder)
 
 
-def _print_files(console: Console, folder: Path) -> None:
+def _print_files(folder: Path) -> None:
     record = read_record(folder)
     if record:
         files = [(file.path, file.size) for file in record.files]
@@ -104,41 +111,41 @@ def _print_files(console: Console, folder: Path) -> None:
         paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
         files = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
     for path, size in files:
-        console.print(f"    {path} {gigabytes(size)}", highlight=False)
+        print(f"    {path} {gigabytes(size)}")
 
 
-def _known_row(prior: KnownPrior, name: str, there: list[PartOnDisk]) -> tuple[str, ...]:
+def _known_line(prior: KnownPrior, name: str, there: list[PartOnDisk]) -> _Line:
     needed = [found for found in there if found.part is not prior.ip_adapter]
-    licences = dict.fromkeys(found.part.licence.name for found in needed)
-    return (
+    state = _state(needed)
+    absent = [found.part.folder or "the base model" for found in needed if found.folder is None]
+    lacks = [f"{found.part.folder}/{what}".lstrip("/") for found in needed for what in found.lacks]
+    columns = (
         name,
-        _state(needed),
-        f"{sum(found.part.disk_gb for found in needed):.1f} GB",
+        state,
+        gigabytes(1e9 * sum(found.part.disk_gb for found in needed)),
         _memory(prior),
         f"{prior.image_size} px",
-        ", ".join(licences),
+        ", ".join(dict.fromkeys(found.part.licence.name for found in needed)),
     )
+    return _Line(columns, absent + lacks if state == "incomplete" else ())
 
 
-def _row(found: PriorOnDisk, state: str = "installed") -> tuple[str, ...]:
-    return (
+def _line(found: PriorOnDisk, state: str = "installed") -> _Line:
+    columns = (
         found.name,
-        f"incomplete: lacks {', '.join(found.lacks)}" if found.lacks else state,
+        "incomplete" if found.lacks else state,
         gigabytes(found.disk_bytes),
         gigabytes(found.weights_bytes),
         f"{found.image_size} px" if found.image_size else "?",
         found.licence,
     )
+    return _Line(columns, found.lacks)
 
 
 def _state(parts: list[PartOnDisk]) -> str:
     if all(found.whole for found in parts):
         return "installed"
-    if not any(found.folder for found in parts):
-        return "not installed"
-    absent = [found.part.folder or "base model" for found in parts if found.folder is None]
-    lacks = [f"{found.part.folder}/{what}".lstrip("/") for found in parts for what in found.lacks]
-    return f"incomplete: lacks {', '.join(absent + lacks)}"
+    return "incomplete" if any(found.folder for found in parts) else "not installed"
 
 
 def _memory(prior: KnownPrior) -> str:
@@ -151,8 +158,3 @@ def _priors_below(folder: Path) -> list[Path]:
     if (folder / "model_index.json").is_file() or not folder.is_dir():
         return [folder]
     return sorted(path.parent for path in folder.glob("*/model_index.json")) or [folder]
-
-
-def _console() -> Console:
-    console = Console(soft_wrap=True)
-    return console if console.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL, soft_wrap=True)

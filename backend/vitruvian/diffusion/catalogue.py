@@ -1,20 +1,24 @@
 """The image priors that this project knows by name: what they are made of, where it lies, what it needs.
 
 Sizes are counted, not quoted. Disk: parameters times the bytes of the files that are fetched (two; the
-autoencoder and the image encoder come with four). Graphics memory: see `KnownPrior.vram_gb`.
+autoencoders and the image encoder come with four). Graphics memory: see `KnownPrior.vram_gb`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from vitruvian.core.errors import UserError
 
+BUNDLED = Path(__file__).parent.parent / "assets" / "mini"
+"""The prior that comes with the package."""
+
 VramMode = Literal["auto", "low", "offload"]
-"""auto: all networks on the card, views in large batches. low: a view at a time. offload: also, networks are
-on the card only while they work."""
+"""auto: all networks on the card, and as many views at once as fit. low: a view at a time, text encoders and
+autoencoder on the card only while they work. offload: every network only while it works."""
 VRAM_MODES: tuple[VramMode, ...] = ("auto", "low", "offload")
 
 
@@ -69,9 +73,10 @@ class KnownPrior:
     image_size: int
     """Pixels across a view that it was trained on."""
     activation_bytes: int
-    """Live at once for one image (one half of the guidance) while it is denoised in float16."""
+    """Alive at once beside the weights while ControlNets and UNet evaluate one image, which is one half of a
+    view's guidance, at `image_size` in float16; attention without its matrix, as on graphics cards."""
     decode_bytes: int
-    """Live at once while the autoencoder decodes one image at `image_size`, in float32."""
+    """Alive at once while the autoencoder decodes one image of `image_size` in float32."""
     union_types: Mapping[str, int] = field(default_factory=dict)
     """Place of each condition in the union's list of types."""
 
@@ -85,28 +90,29 @@ class KnownPrior:
         if with_ip_adapter:
             yield self.ip_adapter
 
-    def vram_gb(self, mode: VramMode, batch: int = 16) -> float:
-        """Graphics memory in GB (1e9 bytes) for `batch` views with guidance, counted.
+    def vram_gb(self, mode: VramMode) -> float:
+        """Graphics memory in GB (1e9 bytes) that a mode cannot do without, counted: weights (float16,
+        autoencoders float32) and working memory of one view with guidance. What the libraries take for
+        themselves comes on top, half a GB or so; more memory lets "auto" paint more views at once."""
+        weights = {
+            f"{part.folder}/{name}": n * (4 if name in _IN_FLOAT32 else 2)
+            for part in self.parts()
+            for name, n in part.parameters.items()
+        }
+        step = 2 * self.activation_bytes
+        if mode == "auto":
+            return (sum(weights.values()) + max(step, self.decode_bytes)) / 1e9
+        # "low" and "offload" decode in tiles.
+        work = {name: _TILE_BYTES if name.endswith("/vae") else step for name in weights}
+        staying = ("/vae_tiny",) if mode == "offload" else ("/vae_tiny", "/unet", "/controlnet", "/union")
+        stays = sum(size for name, size in weights.items() if name.endswith(staying))
+        passing = [size + work[name] for name, size in weights.items() if not name.endswith(staying)]
+        return (stays + max(step, *passing)) / 1e9
 
-        The weights of what is on the card at once (float16, the autoencoder float32), and the larger of what
-        sampling and decoding keep beside them. auto: `batch` views in one batch, one view decoded at a time.
-        low: one view, decoded in tiles of half its width. offload: as low, and of the stages (text,
-        sampling, decoding) only the largest one's networks.
-        """
-        sampler = sum(n for part in self.parts() for name, n in part.parameters.items() if name in _SAMPLING)
-        text = sum(n for name, n in self.base.parameters.items() if name.startswith("text_encoder"))
-        autoencoder = self.base.parameters["vae"]
-        halves = 2 * (batch if mode == "auto" else 1)
-        sampling = halves * self.activation_bytes
-        decoding = self.decode_bytes // (1 if mode == "auto" else 4)
-        if mode == "offload":
-            peak = max(2 * sampler + sampling, 4 * autoencoder + decoding, 2 * text)
-        else:
-            peak = 2 * (sampler + text) + 4 * autoencoder + max(sampling, decoding)
-        return peak / 1e9
 
-
-_SAMPLING = {"unet", "controlnet", "union"}
+_IN_FLOAT32 = ("vae", "vae_tiny")
+_TILE_BYTES = 201_342_976
+"""Alive at once while one tile of 256 pixels is decoded in float32."""
 
 _OPENRAIL_M = Licence(
     "CreativeML OpenRAIL-M", "https://huggingface.co/spaces/CompVis/stable-diffusion-license"
@@ -169,8 +175,8 @@ _SD15 = KnownPrior(
     ip_adapter_weights="models/ip-adapter_sd15.safetensors",
     image_encoder=_IMAGE_ENCODER,
     image_size=512,
-    activation_bytes=120_000_000,
-    decode_bytes=1_100_000_000,
+    activation_bytes=87_002_240,
+    decode_bytes=805_371_904,
 )
 
 _SDXL = KnownPrior(
@@ -199,8 +205,8 @@ _SDXL = KnownPrior(
     ip_adapter_weights="sdxl_models/ip-adapter_sdxl_vit-h.safetensors",
     image_encoder=_IMAGE_ENCODER,
     image_size=1024,
-    activation_bytes=400_000_000,
-    decode_bytes=4_400_000_000,
+    activation_bytes=225_449_600,
+    decode_bytes=3_221_487_616,
     union_types={"pose": 0, "depth": 1, "normal": 4},
 )
 
@@ -215,5 +221,6 @@ def known_prior(name: str) -> KnownPrior:
     """
     if name not in CATALOGUE:
         known = ", ".join(CATALOGUE)
-        raise UserError("prior", name, "is not in the catalogue", f"Use one of {known}")
+        remedy = f"Use one of {known}, or a model of the hub like owner/model"
+        raise UserError("prior", name, "is not in the catalogue", remedy)
     return CATALOGUE[name]

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatch
 from glob import escape
 from pathlib import Path, PurePosixPath
 
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.hub_errors import explained
-from vitruvian.diffusion.installed import HALF_PRECISION, HubFile, Listing, cached, damage, read_record
+from vitruvian.diffusion.installed import (
+    HALF_PRECISION,
+    HubFile,
+    Listing,
+    cached,
+    damage,
+    is_meant,
+    read_record,
+)
 from vitruvian.diffusion.transfer import Bar, fetch
 
 _FOLDERS = (
@@ -57,16 +64,18 @@ def listing(repository: str, files: Sequence[str] = (), commit: str | None = Non
         if info.gated:
             HfApi().auth_check(repository)  # Now, not after the first files.
     siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+    wanted = wanted_files(siblings)
     if files:
-        wanted = sorted(path for path in siblings if any(fnmatch(path, pattern) for pattern in files))
-    else:
-        wanted = wanted_files(siblings)
-    if not any(path.endswith(".safetensors") for path in wanted):
+        wanted = sorted(path for path in siblings if any(is_meant(pattern, path) for pattern in files))
+        absent = [pattern for pattern in files if not any(is_meant(pattern, path) for path in siblings)]
+        if absent:
+            raise UserError("prior", repository, f"has no {', '.join(absent)}", "See its files on the hub")
+    elif not any(path.endswith(".safetensors") for path in wanted):
         raise UserError(
             "prior",
             repository,
             "has no weights in diffusers' layout as .safetensors",
-            "Choose another model, or convert it (docs/priors.md)",
+            "Choose another model, or fetch its single file and give that (docs/priors.md)",
         )
     return Listing(
         repository,

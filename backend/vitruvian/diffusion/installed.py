@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def lacking(folder: Path, files: Sequence[str] = ()) -> list[str]:
     """
     if files:
         there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-        return [pattern for pattern in files if not any(fnmatch(path, pattern) for path in there)]
+        return [pattern for pattern in files if not any(is_meant(pattern, path) for path in there)]
     if not (folder / "model_index.json").is_file():
         return _network_lacks(folder)
     index = _json(folder / "model_index.json")
@@ -95,6 +95,11 @@ def lacking(folder: Path, files: Sequence[str] = ()) -> list[str]:
     return lacks
 
 
+def is_meant(pattern: str, path: str) -> bool:
+    """Whether a pattern means a file of a repository; names may hold brackets, too."""
+    return path == pattern or fnmatch(path, pattern)
+
+
 def weights_variant(folder: Path) -> str | None:
     """The libraries' name for weights that are there in half precision only: "fp16", else None."""
     names = [path.name for path in folder.glob("*.safetensors")]
@@ -102,7 +107,14 @@ def weights_variant(folder: Path) -> str | None:
 
 
 def write_record(folder: Path, listing: Listing) -> None:
-    """Keep a listing beside its files; a folder that others share and may not be written in goes without."""
+    """Keep a listing beside its files, and what was fetched earlier of the same commit with it.
+
+    A folder that others share and may not be written in goes without.
+    """
+    earlier = read_record(folder)
+    if earlier and earlier.commit == listing.commit:
+        files = {file.path: file for file in (*earlier.files, *listing.files)}
+        listing = replace(listing, files=tuple(files.values()))
     try:
         (folder / RECORD).write_text(json.dumps(asdict(listing), indent=1), encoding="utf-8")
     except PermissionError:

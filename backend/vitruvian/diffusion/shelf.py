@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vitruvian.core.errors import UserError
-from vitruvian.diffusion.catalogue import CATALOGUE, KnownPart, KnownPrior
+from vitruvian.diffusion.catalogue import BUNDLED, CATALOGUE, KnownPart, KnownPrior
 from vitruvian.diffusion.installed import (
     RECORD,
     cached_folder,
@@ -20,7 +20,6 @@ from vitruvian.diffusion.installed import (
     storage_folder,
 )
 
-BUNDLED = Path(__file__).parent.parent / "assets" / "mini"
 _IN_FLOAT32 = ("vae", "vae_tiny")
 
 

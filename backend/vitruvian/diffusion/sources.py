@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vitruvian.core.errors import UserError
-from vitruvian.diffusion.catalogue import CATALOGUE, KnownPrior
+from vitruvian.diffusion.catalogue import BUNDLED, CATALOGUE, KnownPrior
 from vitruvian.diffusion.hub import cached, download
 from vitruvian.diffusion.parts import PARTS, SECOND_ENCODER, UNION, read_json
 
-BUNDLED = Path(__file__).parent.parent / "assets" / "mini"
 CONTROLNET_PREFIX = "controlnet_"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 UNION_TYPES: Mapping[str, int] = CATALOGUE["sdxl"].union_types

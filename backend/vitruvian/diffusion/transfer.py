@@ -98,7 +98,7 @@ def fetch(listing: Listing, to: Path | None = None) -> Path:
         bar.at(listing.bytes)
     for file, problem in damage(small, place.find):
         raise UserError(
-            "prior", f"{listing.repository}/{file.path}", problem, "Give the same command again, or try later"
+            "prior", listing.repository, f"{file.path} {problem}", "Give the same command again, or try later"
         )
     return place.root
 
@@ -169,8 +169,8 @@ def _receive_verified(listing: Listing, file: HubFile, place: Place, count: Call
         else:
             raise UserError(
                 "prior",
-                f"{listing.repository}/{file.path}",
-                f"arrived damaged {_ATTEMPTS} times (its SHA-256 is not the hub's)",
+                listing.repository,
+                f"{file.path} arrived damaged {_ATTEMPTS} times (its SHA-256 is not the hub's)",
                 "Check the connection and any proxy in between, then give the same command again",
             )
     lock.unlink(missing_ok=True)

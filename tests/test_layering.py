@@ -39,6 +39,7 @@ ONLY_IN = {
     "kaolin": ("backend/vitruvian/render/raster_kaolin.py",),
     "diffusers": ("backend/vitruvian/diffusion/",),
     "transformers": ("backend/vitruvian/diffusion/",),
+    "peft": ("backend/vitruvian/diffusion/",),
     "anny": ("backend/vitruvian/body/",),
     "smplx": ("backend/vitruvian/body/",),
     "typer": ("backend/vitruvian/cli/",),

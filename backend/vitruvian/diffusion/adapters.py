@@ -12,7 +12,7 @@ from torch import Tensor
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.catalogue import KnownPrior
 from vitruvian.diffusion.hub import download
-from vitruvian.diffusion.parts import brief, load_part
+from vitruvian.diffusion.parts import brief, load_part, quiet
 from vitruvian.diffusion.pipeline import base_pipeline_of
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.recipe import AdapterSource, LoraSource
@@ -44,25 +44,20 @@ def fuse_lora(prior: Prior, file: Path, weight: float) -> None:
     Raises:
         UserError: it cannot be read, or it is not for this base.
     """
-    from diffusers.utils import logging as diffusers_logging
-
     tensors = read_weights("prior.loras", file)
     pipeline: Any = base_pipeline_of(prior)
     networks = [prior.unet, prior.text_encoder, prior.text_encoder_2]
-    verbosity = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity_error()  # it warns of every part that a file leaves alone
     try:
-        pipeline.load_lora_weights(tensors, adapter_name="lora")
+        with quiet():
+            pipeline.load_lora_weights(tensors, adapter_name="lora")
         placed = sum(_changed_layers(network) for network in networks if network is not None)
         if placed:
             pipeline.fuse_lora(components=pipeline._lora_loadable_modules, lora_scale=weight)
+        pipeline.unload_lora_weights()
     except Exception as error:  # of many types; whichever it is, these weights have no place here
         raise UserError(
             "prior.loras", str(file), f"does not fit {prior.name} ({brief(error)})", _FITS
         ) from error
-    finally:
-        diffusers_logging.set_verbosity(verbosity)
-        pipeline.unload_lora_weights()
     held = sum(bool(_FIRST_HALF.search(key)) for key in tensors)
     if placed < held or not held:
         lost = (
@@ -154,8 +149,9 @@ def add_ip_adapter(prior: Prior, file: Path, encoder_folder: Path, scale: float)
     processor = _processor(encoder_folder, int(image_encoder.config.image_size))
     pipeline.register_modules(image_encoder=image_encoder, feature_extractor=processor)
     try:
-        pipeline.load_ip_adapter(state, subfolder="", weight_name="", image_encoder_folder=None)
-        tokens, blank = _blank(prior.unet, image_encoder)
+        with quiet():
+            pipeline.load_ip_adapter(state, subfolder="", weight_name="", image_encoder_folder=None)
+        tokens, blank = _try_out(prior.unet, image_encoder, state["ip_adapter"])
     except Exception as error:  # of many types; whichever it is, these weights have no place here
         what = f"does not fit {prior.name} ({brief(error)})"
         raise UserError("prior.ip_adapter.file", str(file), what, _FITS) from error
@@ -163,19 +159,20 @@ def add_ip_adapter(prior: Prior, file: Path, encoder_folder: Path, scale: float)
     return StyleAdapter(image_encoder, processor, tokens, scale, blank)
 
 
-def _blank(unet: Any, image_encoder: Any) -> tuple[bool, Tensor]:
-    """Whether the adapter reads all tokens, and what it is told where there is no picture; tried out once."""
+def _try_out(unet: Any, image_encoder: Any, layers: dict[str, Tensor]) -> tuple[bool, Tensor]:
+    """Whether the adapter reads all tokens, and what it is told where there is no picture."""
     from diffusers.models.embeddings import ImageProjection
 
-    (layer,) = unet.encoder_hid_proj.image_projection_layers
-    tokens = not isinstance(layer, ImageProjection)
+    read = sum(hasattr(processor, "to_k_ip") for processor in unet.attn_processors.values())
+    if 2 * read != len(layers):
+        raise ValueError(f"it is for {len(layers) // 2} layers, the UNet has {read}")
+    (projection,) = unet.encoder_hid_proj.image_projection_layers
+    tokens = not isinstance(projection, ImageProjection)
     side = int(image_encoder.config.image_size)
     blank = encode_pixels(image_encoder, torch.zeros(1, 3, side, side), tokens)
-    if not tokens:
-        blank = torch.zeros_like(blank)
     with torch.no_grad():
-        layer(blank.to(unet.dtype))
-    return tokens, blank
+        projection(blank)  # raises if the image encoder is another one
+    return tokens, blank if tokens else torch.zeros_like(blank)
 
 
 def _processor(folder: Path, side: int) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,22 @@ def load_part(part: str, folder: Path, dtype: torch.dtype) -> Any:
             f"prior.{part}", str(folder), f"lacks weights ({absent[0]} and {len(absent) - 1} more)", REMEDY
         )
     return model
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without diffusers' bars and warnings: it tells of every part that a file leaves alone."""
+    from diffusers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def brief(error: Exception) -> str:

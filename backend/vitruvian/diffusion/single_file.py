@@ -10,7 +10,7 @@ import torch
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.catalogue import CATALOGUE
 from vitruvian.diffusion.hub import cached, download
-from vitruvian.diffusion.parts import REMEDY, brief, load_part
+from vitruvian.diffusion.parts import REMEDY, brief, load_part, quiet
 from vitruvian.diffusion.sources import folder_or_hub, parts_of
 
 UNET_PREFIX = "model.diffusion_model."
@@ -46,18 +46,14 @@ def load_single_file(path: Path, config: str | None, dtype: torch.dtype) -> dict
         if part.startswith(("tokenizer", "scheduler"))
     }
     try:
-        networks = _networks(path, folder, parts, dtype)
+        with quiet():
+            networks = _networks(path, folder, parts, dtype)
+    except UserError:
+        raise
+    except NotImplementedError as error:  # what torch says of layers that were not filled
+        raise UserError("prior", str(path), "lacks weights that its architecture has", REMEDY) from error
     except Exception as error:  # The libraries raise many types here; the file cannot be used.
         raise UserError("prior", str(path), f"cannot be loaded ({brief(error)})", REMEDY) from error
-    for name, network in networks.items():
-        absent = [key for key, value in network.named_parameters() if value.is_meta]
-        if absent:
-            raise UserError(
-                "prior",
-                str(path),
-                f"lacks weights of the {name} ({absent[0]} and {len(absent) - 1} more)",
-                REMEDY,
-            )
     return {**ready, **networks}
 
 
@@ -71,13 +67,25 @@ def _networks(path: Path, folder: Path, parts: tuple[str, ...], dtype: torch.dty
     unet = diffusers.UNet2DConditionModel.from_single_file(
         str(path), subfolder="unet", torch_dtype=dtype, **options
     )
-    encoders = [part for part in parts if part.startswith("text_encoder")]
-    two = len(encoders) == 2
+    _check_whole(path, {"vae": vae, "unet": unet})
+    names = [part for part in parts if part.startswith("text_encoder")]
+    two = len(names) == 2
     kind = diffusers.StableDiffusionXLPipeline if two else diffusers.StableDiffusionPipeline
     beside = {} if two else {"safety_checker": None, "requires_safety_checker": False}
     # Text encoders have no `from_single_file` of their own: the pipeline reads them, and is given the rest.
     pipeline = kind.from_single_file(str(path), vae=vae, unet=unet, torch_dtype=dtype, **beside, **options)
-    return {"vae": vae, "unet": unet, **{name: getattr(pipeline, name) for name in encoders}}
+    encoders = {name: getattr(pipeline, name) for name in names}
+    _check_whole(path, encoders)
+    return {"vae": vae, "unet": unet, **encoders}
+
+
+def _check_whole(path: Path, networks: dict[str, Any]) -> None:
+    """Raises UserError if the file had no weights for some layer: it has none at all then."""
+    for name, network in networks.items():
+        absent = [key for key, value in network.named_parameters() if value.is_meta]
+        if absent:
+            what = f"lacks weights of the {name} ({absent[0]} and {len(absent) - 1} more)"
+            raise UserError("prior", str(path), what, REMEDY)
 
 
 def _family_config(path: Path) -> Path:

@@ -77,7 +77,7 @@ FUSERS: dict[FuserName, type[TextureFuser] | type[NeighbourWarpFuser]] = {
     "neighbours": NeighbourWarpFuser,
 }
 SD_GUIDANCE, SDXL_GUIDANCE, OWN_GUIDANCE = 7.5, 5.0, 3.0
-"""For the families of Stable Diffusion, as their own pipelines have it; for priors that this project trains."""
+"""For the families of Stable Diffusion, as their pipelines have it; for priors that this project trains."""
 SD_CONTROL = {
     "pose": ControlWeight(0.8, 0.7),
     "depth": ControlWeight(0.8, 0.5),

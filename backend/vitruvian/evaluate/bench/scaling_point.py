@@ -18,7 +18,8 @@ import torch
 
 from vitruvian.body.anny_body import anny_body
 from vitruvian.core.report import Preview, silent
-from vitruvian.diffusion.prior import Prior, load_prior
+from vitruvian.diffusion.loading import load_prior
+from vitruvian.diffusion.prior import Prior
 from vitruvian.methods.inputs import Inputs
 from vitruvian.methods.mvhuman import MVHumanSettings, paint_views
 from vitruvian.render.rigs import default_rig

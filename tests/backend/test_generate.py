@@ -20,7 +20,7 @@ from vitruvian.body.anny_body import anny_body
 from vitruvian.cli import run
 from vitruvian.core.errors import Cancelled, UserError
 from vitruvian.core.report import Preview
-from vitruvian.diffusion import prior as prior_module
+from vitruvian.diffusion import sources
 
 ROOT = Path(__file__).parents[2]
 QUICK: dict[str, Any] = {"steps": 2, "texture_size": 512}
@@ -30,7 +30,7 @@ PROMPT = "a man in a red shirt"
 @pytest.fixture(autouse=True)
 def _tiny_is_bundled(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The prior with random weights stands in the place of the bundled one."""
-    monkeypatch.setattr(prior_module, "BUNDLED", tiny_folder)
+    monkeypatch.setattr(sources, "BUNDLED", tiny_folder)
 
 
 def leftovers(folder: Path) -> list[str]:

@@ -47,8 +47,10 @@ def _peak_resident_bytes() -> int:
 
 def versions() -> dict[str, str]:
     """Of everything whose update may change the result."""
-    packages = ("vitruvian", "torch", "diffusers", "transformers", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    packages = ("vitruvian", "diffusers", "transformers", "numpy")
+    # torch's own word for it says what it was built for, as in 2.12.1+cu130; the package's may not.
+    own = {"python": platform.python_version(), "torch": torch.__version__}
+    return {**own, **{name: version(name) for name in packages}}
 
 
 def describe_cameras(rig: CameraRig) -> list[dict[str, Any]]:

@@ -92,6 +92,17 @@ def test_sizes_are_those_of_the_networks(prior: str, network: str) -> None:
     assert {part.parameters[network] for part in parts if network in part.parameters} == {parameters}
 
 
+@pytest.mark.parametrize("prior", ["sd15", "sdxl"])
+def test_an_ip_adapter_has_two_matrices_an_attention_and_a_projection(prior: str) -> None:
+    with torch.device("meta"):
+        unet = NETWORKS[prior, "unet"]()
+    keys = [p.shape for name, p in unet.named_parameters() if name.endswith("attn2.to_k.weight")]
+    picture, text, tokens = 1024, keys[0][1], 4
+    projection = picture * tokens * text + tokens * text + 2 * text
+    expected = projection + 2 * sum(shape.numel() for shape in keys)
+    assert CATALOGUE[prior].ip_adapter.parameters["ip_adapter"] == expected
+
+
 @pytest.mark.parametrize("prior", CATALOGUE.values(), ids=lambda prior: prior.name)
 def test_each_prior_is_told_whole(prior: KnownPrior) -> None:
     assert prior.controlnets or prior.union

@@ -10,7 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vitruvian.diffusion.hub import wanted_files
-from vitruvian.diffusion.installed import lacking, weights_variant
+from vitruvian.diffusion.installed import (
+    RECORD,
+    HubFile,
+    Listing,
+    lacking,
+    read_record,
+    weights_variant,
+    write_record,
+)
 from vitruvian.diffusion.loading import load_prior
 
 SD15 = [
@@ -96,6 +104,30 @@ def test_wanted_patterns_are_each_looked_for(tmp_path: Path) -> None:
     (tmp_path / "models" / "adapter.safetensors").touch()
     assert lacking(tmp_path, ["models/*.safetensors"]) == []
     assert lacking(tmp_path, ["models/adapter.safetensors", "other/*"]) == ["other/*"]
+
+
+def test_names_with_brackets_are_meant_literally(tmp_path: Path) -> None:
+    (tmp_path / "style [v2].safetensors").touch()
+    assert lacking(tmp_path, ["style [v2].safetensors"]) == []
+
+
+def test_what_is_fetched_later_is_recorded_beside_what_came_first(tmp_path: Path) -> None:
+    def listing(commit: str, *names: str) -> Listing:
+        return Listing("a/b", commit, tuple(HubFile(name, 1, None, "0") for name in names))
+
+    write_record(tmp_path, listing("one", "config.json"))
+    write_record(tmp_path, listing("one", "model.safetensors", "config.json"))
+    record = read_record(tmp_path)
+    assert record is not None
+    assert [file.path for file in record.files] == ["config.json", "model.safetensors"]
+    write_record(tmp_path, listing("two", "model.safetensors"))
+    assert read_record(tmp_path) == listing("two", "model.safetensors")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"repository": "a/b", "commit": "c", "files": [1]}'])
+def test_a_spoilt_record_is_none(content: str, tmp_path: Path) -> None:
+    (tmp_path / RECORD).write_text(content)
+    assert read_record(tmp_path) is None
 
 
 def test_half_precision_files_load_as_themselves(tiny_folder: Path, tmp_path: Path) -> None:

@@ -266,6 +266,9 @@ def test_a_folder_of_ones_own(user: User, tmp_path: Path) -> None:
     prior = load_prior(folder)
     assert sorted(prior.controlnets) == ["depth", "normal", "pose"]
     assert not user.base.exists()
+    mixed = user("priors", "download", SD15.tiny_vae.repository, "--to", str(folder), "--yes")
+    assert mixed.returncode == 2
+    assert f"holds {SD15.base.repository}" in mixed.stderr
     (folder / "notes.txt").write_text("mine")
     listed = user("priors", "list", str(folder.parent))
     assert any(line.split()[:2] == [str(folder), "installed"] for line in listed.stdout.splitlines())

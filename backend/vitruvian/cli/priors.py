@@ -73,7 +73,10 @@ def download(
     from vitruvian.diffusion.transfer import Place, check_room, fetch
 
     jobs = []
-    for part in _parts(name, with_ip_adapter):
+    parts = _parts(name, with_ip_adapter)
+    if to is not None:
+        _check_folder(to.expanduser(), parts[0].repository)
+    for part in parts:
         found = listing(part.repository, part.files)
         target = to.expanduser().absolute() / part.folder if to else None
         jobs.append((part, found, target, Place.of(found, target)))
@@ -143,6 +146,19 @@ def _parts(name: str, with_ip_adapter: bool) -> list[KnownPart]:
         raise UserError("ip-adapter", name, "belongs to known priors", f"Use one of {', '.join(CATALOGUE)}")
     page = f"https://huggingface.co/{name}"
     return [KnownPart(name, "", Licence("see its model card", page), {})]
+
+
+def _check_folder(folder: Path, repository: str) -> None:
+    """Raises UserError: what is at `folder` is no folder, or holds another model."""
+    from vitruvian.diffusion.installed import read_record
+
+    if folder.exists() and not folder.is_dir():
+        raise UserError("to", str(folder), "is a file", "Give a folder")
+    record = read_record(folder)
+    foreign = record is None and (folder / "model_index.json").exists()
+    if foreign or (record and record.repository != repository):
+        other = record.repository if record else "another model"
+        raise UserError("to", str(folder), f"holds {other}", "Give a folder of its own")
 
 
 def _folders(name: str) -> list[tuple[str, Path]]:

@@ -171,7 +171,7 @@ _SD15 = KnownPrior(
     },
     union=None,
     tiny_vae=_tiny_vae("madebyollin/taesd"),
-    ip_adapter=_ip_adapter("models/ip-adapter_sd15.safetensors", 22_319_000),
+    ip_adapter=_ip_adapter("models/ip-adapter_sd15.safetensors", 22_319_616),
     ip_adapter_weights="models/ip-adapter_sd15.safetensors",
     image_encoder=_IMAGE_ENCODER,
     image_size=512,
@@ -201,7 +201,7 @@ _SDXL = KnownPrior(
     ),
     tiny_vae=_tiny_vae("madebyollin/taesdxl"),
     # Its ViT-H variant: it reads the same image encoder as SD 1.5's, which is then on disk once.
-    ip_adapter=_ip_adapter("sdxl_models/ip-adapter_sdxl_vit-h.safetensors", 349_000_000),
+    ip_adapter=_ip_adapter("sdxl_models/ip-adapter_sdxl_vit-h.safetensors", 349_188_096),
     ip_adapter_weights="sdxl_models/ip-adapter_sdxl_vit-h.safetensors",
     image_encoder=_IMAGE_ENCODER,
     image_size=1024,

@@ -14,9 +14,11 @@ from vitruvian.core.errors import UserError
 from vitruvian.core.images import Texture, ViewSet
 from vitruvian.core.mesh import Mesh
 from vitruvian.render.texturing import render_texture, sample_texture
-from vitruvian.texture import fuse as fuse_module
+from vitruvian.texture import bake as bake_module
+from vitruvian.texture.bake import Bake
 from vitruvian.texture.fill import fill_holes, pad_islands
 from vitruvian.texture.fuse import fuse
+from vitruvian.texture.preview import KeptBake
 from vitruvian.texture.texels import texel_map
 
 
@@ -101,10 +103,30 @@ def test_what_no_view_saw_is_filled_from_around_it() -> None:
 
 def test_batches_of_texels_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     mesh, _, views, texture = baked_globe()
-    monkeypatch.setattr(fuse_module, "_TEXELS_AT_ONCE", 50_000)
-    monkeypatch.setattr(fuse_module, "_TEXELS_KEPT", 0)
+    monkeypatch.setitem(bake_module._BATCH, "cpu", 5_000)
     # Sums run in another order; nothing but rounding may differ.
     assert torch.allclose(fuse(views, mesh, 512).albedo, texture.albedo, atol=2e-3)
+
+
+@pytest.mark.parametrize("closeups", [False, True])
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_reading_views_in_batches_comes_to_the_same_as_every_look_kept(size: int, closeups: bool) -> None:
+    # At 64 px a texel is smaller than a pixel, at 256 px pyramids are read too.
+    mesh, rig = globe(), ring_rig(size=size, closeups=closeups)
+    texels = texel_map(mesh, 512)
+    images, gbuffer = photograph(mesh, rig, painted(texels, waves(texels.position)))
+    views = ViewSet(images, rig, gbuffer)
+    bake = Bake(texels, mesh, views, power=6.0)
+    kept = KeptBake(texels, mesh, rig, gbuffer, power=6.0)
+    colours, coverage = bake(images)
+    expected, expected_coverage = kept(images)
+    assert int(((coverage > 0) != (expected_coverage > 0)).sum()) <= 2
+    assert (coverage - expected_coverage).abs().max() < 0.005
+    well = expected_coverage > 0.1
+    assert (colours - expected)[:, well].abs().max() < 0.002
+    assert psnr(colours, expected) > 55.0
+    other = torch.rand(images.shape, generator=torch.Generator().manual_seed(5))
+    assert psnr(bake.reread(other)[:, well], kept(other)[0][:, well]) > 60.0
 
 
 def test_the_same_views_give_the_same_bytes() -> None:
@@ -129,14 +151,17 @@ def test_holes_do_not_take_colours_through_a_thin_sheet() -> None:
     coverage = torch.ones(1800)
     coverage[::7] = 0.0
     holes = coverage == 0
-    filled = fill_holes(torch.where(holes[:, None], torch.zeros(3), colours), coverage, position, normal)
+    filled = torch.where(holes[:, None], torch.zeros(3), colours).T.contiguous()
+    fill_holes(filled, coverage, lambda rows: (position[rows].T, normal[rows].T))
+    filled = filled.T
     assert (filled - colours).abs().max() < 0.1
     assert torch.equal(filled[~holes], colours[~holes])
 
 
 def test_a_surface_that_nothing_saw_is_grey() -> None:
-    zeros = torch.zeros(5, 3)
-    assert torch.equal(fill_holes(zeros, torch.zeros(5), zeros, zeros), torch.full((5, 3), 0.5))
+    colours = torch.zeros(3, 5)
+    fill_holes(colours, torch.zeros(5), lambda rows: (torch.zeros(3, len(rows)), torch.zeros(3, len(rows))))
+    assert torch.equal(colours, torch.full((3, 5), 0.5))
 
 
 def test_padding_copies_the_nearest_texel() -> None:

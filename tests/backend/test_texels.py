@@ -8,7 +8,7 @@ from textured import globe, two_plates
 
 from vitruvian.core.errors import UserError
 from vitruvian.core.mesh import Mesh
-from vitruvian.texture import texels as texels_module
+from vitruvian.texture import layout as layout_module
 from vitruvian.texture.texels import TexelMap, texel_map
 
 
@@ -73,7 +73,7 @@ def test_batches_of_triangles_change_nothing(
     world: tuple[Mesh, TexelMap], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mesh, texels = world
-    monkeypatch.setattr(texels_module, "_CANDIDATES", 5_000)
+    monkeypatch.setattr(layout_module, "_CANDIDATES", 5_000)
     again = texel_map(mesh, 512)
     assert torch.equal(again.index, texels.index)
     assert torch.allclose(again.position, texels.position, atol=1e-6)

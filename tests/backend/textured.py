@@ -72,7 +72,7 @@ def painted(texels: TexelMap, colours: Float[Tensor, "P 3"]) -> Float[Tensor, "3
     """The colours as a padded texture."""
     known = torch.zeros(texels.size**2, dtype=torch.bool)
     known[texels.index] = True
-    return pad_islands(texels.image(colours), known.reshape(texels.size, texels.size))
+    return pad_islands(texels.image(colours.T), known.reshape(texels.size, texels.size))
 
 
 def photograph(

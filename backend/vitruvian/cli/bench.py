@@ -13,7 +13,7 @@ from vitruvian.cli.targets import DEVICE, PRIOR, print_targets
 
 def bench(
     what: Annotated[
-        Literal["render", "generate", "scaling", "wire", "blender", "all"],
+        Literal["render", "generate", "fuse", "scaling", "wire", "blender", "all"],
         typer.Argument(help="Which part to time."),
     ] = "all",
     prior: Annotated[str, PRIOR] = "mini",
@@ -51,6 +51,7 @@ def bench(
     if what == "wire":
         return
     from vitruvian.cli.progress import progress_report
+    from vitruvian.evaluate.bench.fuse import bench_fuse
     from vitruvian.evaluate.bench.generate import bench_generate
     from vitruvian.evaluate.bench.render import bench_render
     from vitruvian.generation import choose_device
@@ -58,6 +59,8 @@ def bench(
     chosen = choose_device(device)
     if what in ("render", "all"):
         print_targets("16 views of 256 px", bench_render(chosen))
+    if what in ("fuse", "all"):
+        print_targets("fusion of 16 views of 1024 px", bench_fuse(chosen))
     if what in ("generate", "all"):
         with progress_report() as report:
             table = bench_generate(prior, chosen, report)

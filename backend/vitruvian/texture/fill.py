@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.ndimage import distance_transform_edt
-from scipy.spatial import KDTree
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
+from vitruvian.core.parallel import for_each
+from vitruvian.texture.distance import beyond, bounded_squares, nearest_keys, offsets
+from vitruvian.texture.nearest import NearestPoints
 from vitruvian.texture.texels import TexelMap
 
 _NEIGHBOURS, _FINE_NEIGHBOURS = 32, 6
@@ -17,15 +20,21 @@ _COARSE, _FINE = 20_000, 150_000
 _SEAM = 2.0
 """Width of the band along island borders that is smoothed, texels."""
 _SEAM_NEIGHBOURS = 16
+PADDING = 16
+"""Texels around the islands that repeat the nearest one exactly."""
+_COARSE_BITS = 3
+"""Beyond them colours are looked up in blocks of 2^3 texels."""
+_BAND, _QUERIES = 128, 1 << 14
+"""Rows of a texture, and points, that one core works on at a time."""
 
 
-def fill_holes(
-    colours: Float[Tensor, "P 3"],
-    coverage: Float[Tensor, "P"],
-    position: Float[Tensor, "P 3"],
-    normal: Float[Tensor, "P 3"],
-) -> Float[Tensor, "P 3"]:
-    """Colour unseen points from seen ones that lie near them on the surface.
+Surface = Callable[[Int[Tensor, "B"]], tuple[Float[Tensor, "3 B"], Float[Tensor, "3 B"]]]
+"""Positions and unit normals of some of the points."""
+
+
+@torch.no_grad()
+def fill_holes(colours: Float[Tensor, "3 P"], coverage: Float[Tensor, "P"], surface: Surface) -> None:
+    """Colour unseen points from seen ones that lie near them on the surface; changes `colours`.
 
     Weights are 1/distance, times how far the normals agree, so that a colour does not jump across a thin part
     (MVPaint; research 4.1), and times how well the seen point was seen. Nothing is taken from UV neighbours,
@@ -33,23 +42,19 @@ def fill_holes(
     Grey where nothing at all was seen.
     """
     seen = coverage > 0
-    if bool(seen.all()):
-        return colours
-    filled = colours.clone()
-    if not bool(seen.any()):
-        filled[:] = 0.5
-        return filled
     seeds, holes = seen.nonzero().squeeze(1), (~seen).nonzero().squeeze(1)
+    if len(seeds) == 0:
+        colours[:] = 0.5
+    if len(seeds) == 0 or len(holes) == 0:
+        return
     coarse_seeds, coarse = _thinned(seeds, _COARSE), _thinned(holes, _COARSE)
-    near, distance = _nearest(position[coarse_seeds], position[coarse], min(_NEIGHBOURS, len(coarse_seeds)))
-    filled[coarse] = _surface_mean(colours, coverage, normal, coarse_seeds[near], distance, coarse)
+    around = _Known(coarse_seeds, colours, coverage[coarse_seeds], surface)
+    around.colour_in(colours, coarse, surface, _NEIGHBOURS)
     # The rest: between the coarse holes, now filled, and the seen texels around.
-    known = torch.cat([_thinned(seeds, _FINE), coarse])
-    trust = coverage.clone()
-    trust[coarse] = 0.3
-    near, distance = _nearest(position[known], position[holes], min(_FINE_NEIGHBOURS, len(known)))
-    filled[holes] = _surface_mean(filled, trust, normal, known[near], distance, holes)
-    return filled
+    fine_seeds = _thinned(seeds, _FINE)
+    trust = torch.cat([coverage[fine_seeds], coverage.new_full((len(coarse),), 0.3)])
+    around = _Known(torch.cat([fine_seeds, coarse]), colours, trust, surface)
+    around.colour_in(colours, holes, surface, _FINE_NEIGHBOURS)
 
 
 def _thinned(indices: Int[Tensor, "A"], most: int) -> Int[Tensor, "B"]:
@@ -57,60 +62,138 @@ def _thinned(indices: Int[Tensor, "A"], most: int) -> Int[Tensor, "B"]:
     return indices[:: max(1, -(-len(indices) // most))]
 
 
-def _surface_mean(
-    colours: Float[Tensor, "P 3"],
-    trust: Float[Tensor, "P"],
-    normal: Float[Tensor, "P 3"],
-    near: Int[Tensor, "H k"],
-    distance: Float[Tensor, "H k"],
-    holes: Int[Tensor, "H"],
-) -> Float[Tensor, "H 3"]:
-    """Weighted mean of the near points' colours for each hole."""
-    agreement = (normal[near] * normal[holes][:, None]).sum(-1)
-    weight = (0.02 + agreement.clamp_min(0.0) ** 2) / (distance + 1e-3) * (0.02 + trust[near])
-    return (colours[near] * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
+class _Known:
+    """Points whose colours are known."""
+
+    def __init__(
+        self,
+        points: Int[Tensor, "K"],
+        colours: Float[Tensor, "3 P"],
+        trust: Float[Tensor, "K"],
+        surface: Surface,
+    ) -> None:
+        position, self._normal = surface(points)
+        self._colours, self._trust = colours[:, points], trust
+        self._nearest = NearestPoints(position)
+
+    def colour_in(
+        self, colours: Float[Tensor, "3 P"], holes: Int[Tensor, "H"], surface: Surface, neighbours: int
+    ) -> None:
+        """Set the colours of `holes` to weighted means of the known points nearest to each."""
+
+        def fill(part: slice) -> None:
+            position, normal = surface(holes[part])
+            near, distance = self._nearest(position, neighbours)
+            agreement = (self._normal[:, near] * normal[..., None]).sum(0)
+            weight = (0.02 + agreement.clamp_min(0.0) ** 2) / (distance + 1e-3) * (0.02 + self._trust[near])
+            colours[:, holes[part]] = (self._colours[:, near] * weight).sum(-1) / weight.sum(-1)
+
+        parts = [slice(i, i + _QUERIES) for i in range(0, len(holes), _QUERIES)]
+        for_each(fill, parts, colours.device)
 
 
-def smooth_seams(colours: Float[Tensor, "P 3"], texels: TexelMap) -> Float[Tensor, "P 3"]:
-    """Let the two sides of every cut of the UV layout agree.
+def smooth_seams(colours: Float[Tensor, "3 P"], texels: TexelMap) -> None:
+    """Let the two sides of every cut of the UV layout agree; changes `colours`.
 
     Texels within `_SEAM` of an island's border move to the mean of the surface within about a texel around
     them, whichever island it lies on; fully at the border, not at all at the band's inner edge.
     """
-    depth = distance_transform_edt(texels.inside_image.cpu().numpy())
-    depth = torch.from_numpy(np.asarray(depth, dtype=np.float32)).reshape(-1).to(colours.device)[texels.index]
-    band = (depth <= _SEAM).nonzero().squeeze(1)
-    around = (depth <= 2.0 * _SEAM).nonzero().squeeze(1)
-    if len(band) == 0:
-        return colours
-    k = min(_SEAM_NEIGHBOURS, len(around))
-    near, distance = _nearest(texels.position[around], texels.position[band], k)
-    near = around[near]
-    agreement = (texels.normal[near] * texels.normal[band][:, None]).sum(-1)
-    reach = distance / texels.footprint[band].clamp_min(1e-6)[:, None]
-    weight = torch.exp(-0.5 * reach**2) * (agreement > 0.5) + 1e-6 * (distance == 0)
-    mean = (colours[near] * weight[..., None]).sum(1) / weight.sum(1, keepdim=True).clamp_min(1e-12)
-    keep = (depth[band] / _SEAM).clamp(0.0, 1.0)
-    keep = torch.where(weight.sum(1) > 1e-9, keep, torch.ones_like(keep))
-    smoothed = colours.clone()
-    smoothed[band] = torch.lerp(mean, colours[band], keep[:, None])
-    return smoothed
+    reach = int(2.0 * _SEAM)
+    squares = _border_squares(texels.inside_image, reach)
+    near = squares.reshape(-1)[texels.index] <= reach**2
+    around = near.nonzero().squeeze(1)
+    depth = squares.reshape(-1)[texels.index[around]].float().sqrt()
+    inner = (depth <= _SEAM).nonzero().squeeze(1)
+    if len(inner) == 0:
+        return
+    position, normal, footprint = texels.surface(around)
+    nearest, smoothed = NearestPoints(position), torch.empty(3, len(inner), device=colours.device)
+
+    def smooth(part: slice) -> None:
+        own = inner[part]
+        near, distance = nearest(position[:, own], _SEAM_NEIGHBOURS)
+        agreement = (normal[:, near] * normal[:, own][..., None]).sum(0)
+        steps = distance / footprint[own].clamp_min(1e-6)[:, None]
+        weight = torch.exp(-0.5 * steps**2) * (agreement > 0.5) + 1e-6 * (distance == 0)
+        total = weight.sum(-1)
+        mean = (colours[:, around[near]] * weight).sum(-1) / total.clamp_min(1e-12)
+        keep = torch.where(total > 1e-9, (depth[own] / _SEAM).clamp(0.0, 1.0), 1.0)
+        smoothed[:, part] = torch.lerp(mean, colours[:, around[own]], keep)
+
+    parts = [slice(i, i + _QUERIES) for i in range(0, len(inner), _QUERIES)]
+    for_each(smooth, parts, colours.device)
+    colours[:, around[inner]] = smoothed
 
 
-def _nearest(
-    points: Float[Tensor, "A 3"], queries: Float[Tensor, "B 3"], k: int
-) -> tuple[Int[Tensor, "B k"], Float[Tensor, "B k"]]:
-    """Indices of and distances to the `k` points nearest to each query."""
-    distance, nearest = KDTree(points.cpu().numpy()).query(queries.cpu().numpy(), k=k, workers=-1)
-    nearest = np.asarray(nearest, dtype=np.int64).reshape(-1, k)
-    distance = np.asarray(distance, dtype=np.float32).reshape(-1, k)
-    return torch.from_numpy(nearest).to(points.device), torch.from_numpy(distance).to(points.device)
+def _border_squares(inside: Bool[Tensor, "S S"], limit: int) -> Int[Tensor, "S S"]:
+    """Squared distance of each texel inside an island to the nearest one outside, where within `limit`; 0
+    outside."""
+    squares = torch.empty(inside.shape, dtype=torch.int32, device=inside.device)
+
+    def measure(rows: slice) -> None:
+        wide, own = _with_halo(rows, limit, len(inside))
+        squares[rows] = bounded_squares(~inside[wide], limit)[own]
+
+    for_each(measure, _bands(inside), inside.device)
+    return squares
 
 
-def pad_islands(image: Float[Tensor, "C S S"], known: Bool[Tensor, "S S"]) -> Float[Tensor, "C S S"]:
-    """Continue the islands' colours outwards by the nearest known texel, so that no lookup reads the gaps."""
+def pad_islands(
+    image: Float[Tensor, "C S S"], known: Bool[Tensor, "S S"], reach: int = PADDING
+) -> Float[Tensor, "C S S"]:
+    """Continue the islands' colours outwards, so that no lookup reads the gaps.
+
+    Up to `reach` texels away by the nearest known texel, further out by the mean of what lies around.
+    """
     if not bool(known.any()) or bool(known.all()):
         return image
-    nearest = distance_transform_edt(~known.cpu().numpy(), return_distances=False, return_indices=True)
-    rows, columns = torch.from_numpy(np.asarray(nearest, dtype=np.int64)).to(image.device)
-    return image[:, rows, columns]
+    padded = image.clone()
+    coarse = _spread(image, known)
+
+    def pad(rows: slice) -> None:
+        wide, own = _with_halo(rows, reach, known.shape[0])
+        row, column = (~known[rows]).nonzero().unbind(1)
+        keys = nearest_keys(known[wide], reach)[own][row, column]
+        far = keys >= beyond(reach)
+        down, right = offsets(keys)
+        row = row + rows.start
+        padded[:, row, column] = torch.where(
+            far,
+            coarse[:, row >> _COARSE_BITS, column >> _COARSE_BITS],
+            image[:, (row + down * ~far), (column + right * ~far)],
+        )
+
+    for_each(pad, _bands(known), image.device)
+    return padded
+
+
+def _spread(image: Float[Tensor, "C S S"], known: Bool[Tensor, "S S"]) -> Float[Tensor, "C s s"]:
+    """The known texels' means over blocks of 2^_COARSE_BITS, and for blocks without any those of larger
+    ones."""
+    block = 1 << _COARSE_BITS
+    stacked = torch.cat([image * known, known[None].to(image.dtype)])
+    levels = [_means(stacked, block)]
+    while max(levels[-1].shape[1:]) > 1:
+        levels.append(_means(levels[-1], 2))
+    filled = levels[-1][:-1] / levels[-1][-1:].clamp_min(1e-12)
+    for level in reversed(levels[:-1]):
+        height, width = level.shape[1:]
+        larger = filled.repeat_interleave(2, 1)[:, :height].repeat_interleave(2, 2)[:, :, :width]
+        filled = torch.where(level[-1:] > 0, level[:-1] / level[-1:].clamp_min(1e-12), larger)
+    return filled
+
+
+def _means(image: Float[Tensor, "C H W"], block: int) -> Float[Tensor, "C h w"]:
+    return avg_pool2d(image[None], block, ceil_mode=True)[0]
+
+
+def _bands(image: Tensor) -> list[slice]:
+    """Rows of the image that are worked on together."""
+    rows = len(image) if image.device.type != "cpu" else _BAND
+    return [slice(i, min(i + rows, len(image))) for i in range(0, len(image), rows)]
+
+
+def _with_halo(rows: slice, halo: int, height: int) -> tuple[slice, slice]:
+    """The rows with `halo` more on either side, as far as the image goes; and where the rows lie in those."""
+    wide = slice(max(rows.start - halo, 0), min(rows.stop + halo, height))
+    return wide, slice(rows.start - wide.start, rows.stop - wide.start)

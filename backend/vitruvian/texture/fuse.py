@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -13,12 +11,12 @@ from vitruvian.core.images import GBuffer, Texture, ViewSet
 from vitruvian.core.mesh import Mesh
 from vitruvian.core.report import Report, silent
 from vitruvian.render.texturing import render_texture
+from vitruvian.texture.bake import Bake
 from vitruvian.texture.blend import Gather, Shares
-from vitruvian.texture.fill import fill_holes, pad_islands, smooth_seams
+from vitruvian.texture.fill import PADDING, fill_holes, pad_islands, smooth_seams
 from vitruvian.texture.project import find_sightings
 from vitruvian.texture.surface import (
     flatten_pyramid,
-    inward,
     pixel_footprints,
     pyramid,
     smoothstep,
@@ -26,10 +24,8 @@ from vitruvian.texture.surface import (
 )
 from vitruvian.texture.texels import TexelMap, check_texture_size, texel_map
 
-_TEXELS_AT_ONCE = 1_200_000
-"""Texels looked up together; bounds the memory at large sizes."""
-_TEXELS_KEPT = 3_000_000
-"""Up to here the look-ups are kept between passes; beyond, they are worked out again to save memory."""
+_DRAWN = 4
+"""Texels around the islands that must be right where a texture is only drawn."""
 
 
 class TextureFuser:
@@ -109,59 +105,34 @@ def fuse(
     report("texture", 1, total)
     bake = Bake(texels, mesh, views, power)
     report("texture", 2, total)
-    colours, coverage = bake(views.images.float())
+    colours, coverage = bake(views.images)
     report("texture", 3, total)
-    seen, trust = coverage > 0, smoothstep(coverage / 0.3)[:, None]
+    seen = coverage > 0
     for turn in range(sharpen):
-        drawn = render_texture(mesh, views.gbuffer, padded(texels, colours, seen))
-        missing, _ = bake(views.images - drawn)
-        colours = (colours + missing * trust).clamp(0.0, 1.0)
+        drawn = render_texture(mesh, views.gbuffer, padded(texels, colours, seen, reach=_DRAWN))
+        missing = bake.reread(views.images - drawn)
+        colours.addcmul_(missing, smoothstep(coverage / 0.3)).clamp_(0.0, 1.0)
         report("texture", 4 + turn, total)
-    colours = fill_holes(colours.clamp(0.0, 1.0), coverage, texels.position, texels.normal)
+    colours.clamp_(0.0, 1.0)
+    fill_holes(colours, coverage, lambda rows: texels.surface(rows)[:2])
     report("texture", total - 1, total)
-    colours = smooth_seams(colours, texels)
+    smooth_seams(colours, texels)
     report("texture", total, total)
     inside = texels.inside_image
     return Texture(
-        albedo=padded(texels, colours, torch.ones_like(seen)),
-        coverage=texels.image(coverage[:, None])[0] * inside,
+        albedo=padded(texels, colours),
+        coverage=texels.image(coverage[None])[0] * inside,
         inside=inside,
     )
 
 
 def padded(
-    texels: TexelMap, colours: Float[Tensor, "P 3"], known: Bool[Tensor, "P"]
+    texels: TexelMap,
+    colours: Float[Tensor, "3 P"],
+    known: Bool[Tensor, "P"] | None = None,
+    reach: int = PADDING,
 ) -> Float[Tensor, "3 S S"]:
-    """The texels that are known as an image, continued over everything else."""
+    """The texels that are known (default: all) as an image, continued over everything else."""
     flat = torch.zeros(texels.size**2, dtype=torch.bool, device=colours.device)
-    flat[texels.index[known]] = True
-    return pad_islands(texels.image(colours), flat.reshape(texels.size, texels.size))
-
-
-class Bake:
-    """Reads images at the texels; what sees what is worked out once."""
-
-    def __init__(self, texels: TexelMap, mesh: Mesh, views: ViewSet, power: float) -> None:
-        self._texels, self._rig, self._power = texels, views.rig, power
-        self._chain = pyramid(surface_views(mesh, views.rig, views.gbuffer))
-        self._inward = inward(self._chain[0])
-        self._kept = list(self._parts()) if len(texels.index) <= _TEXELS_KEPT else None
-
-    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P"]]:
-        """Colour of each texel (0 where no view sees it), and how well it is seen (0 to 1)."""
-        inner = images.permute(1, 0, 2, 3).reshape(3, -1)[:, self._inward].permute(1, 0, 2, 3)
-        pixels = flatten_pyramid(inner, self._chain)
-        parts = self._kept if self._kept is not None else self._parts()
-        colours, coverage = zip(
-            *((gather(pixels, share), seen) for gather, share, seen in parts), strict=True
-        )
-        return torch.cat(colours), torch.cat(coverage)
-
-    def _parts(self) -> Iterator[tuple[Gather, Float[Tensor, "S"], Float[Tensor, "B"]]]:
-        """Gather, shares and coverage of one batch of texels after the other."""
-        t = self._texels
-        for start in range(0, len(t.index), _TEXELS_AT_ONCE):
-            part = slice(start, start + _TEXELS_AT_ONCE)
-            sightings = find_sightings(t.position[part], t.normal[part], self._chain, t.footprint[part])
-            shares = Shares(sightings, self._rig)
-            yield Gather(sightings, self._chain), shares(self._power), shares.coverage()
+    flat[texels.index if known is None else texels.index[known]] = True
+    return pad_islands(texels.image(colours), flat.reshape(texels.size, texels.size), reach)

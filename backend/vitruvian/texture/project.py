@@ -24,7 +24,7 @@ SMALLEST_COSINE = 0.03
 """Below this a surface counts as seen edge-on, that is, not at all."""
 POOR = 1e-4
 """Weight that an untrustworthy sample keeps, so that it serves where there is no better one."""
-_SAME_SIDE = 0.2
+SAME_SIDE = 0.2
 """Smallest cosine between a point's normal and that of the pixel that may show it."""
 
 
@@ -123,13 +123,13 @@ def _unhidden(
     tolerance = (1.5 * slope + 0.5) / (facing.density * scale) + 0.001
     same = views.mask.reshape(-1)[taps]
     same &= (views.depth.reshape(-1)[taps] - facing.z[:, None]).abs() <= tolerance[:, None]
-    same &= (views.normal.reshape(-1, 3)[taps] * normals[facing.point][:, None]).sum(-1) >= _SAME_SIDE
+    same &= (views.normal.reshape(-1, 3)[taps] * normals[facing.point][:, None]).sum(-1) >= SAME_SIDE
     weights = weights * same
     total = weights.sum(-1)
     seen = total > 0.1
     kept, taps, weights = facing.where(seen), taps[seen], (weights / total[:, None].clamp_min(1e-6))[seen]
     clear = (views.clear.reshape(-1)[taps] * weights).sum(-1)
-    weights = weights * (purity(views.inset.reshape(-1)[taps], height) + 1e-3)
+    weights = weights * (purity(views.inset.reshape(-1)[taps], views.margin) + 1e-3)
     weights = weights / weights.sum(-1, keepdim=True)
     if cubic:
         taps, weights = _with_cubic(kept.pixel * scale, taps, weights, views, view)
@@ -148,7 +148,7 @@ def _with_cubic(
     height, width = views.mask.shape[1:]
     rows, columns, smooth = cubic_taps(pixel, height, width)
     wide = (view * height + rows) * width + columns
-    pure = (purity(views.inset.reshape(-1)[wide], height) > 0.5).all(-1, keepdim=True)
+    pure = (purity(views.inset.reshape(-1)[wide], views.margin) > 0.5).all(-1, keepdim=True)
     given = torch.cat([taps, taps[:, :1].expand(-1, 12)], dim=1)
     return torch.where(pure, wide, given), torch.where(
         pure, smooth, torch.nn.functional.pad(weights, (0, 12))

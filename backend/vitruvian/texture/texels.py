@@ -10,18 +10,21 @@ from torch import Tensor
 
 from vitruvian.core.errors import UserError
 from vitruvian.core.mesh import Mesh
+from vitruvian.core.parallel import for_each
+from vitruvian.texture.layout import Triangles, claimed_texels, triangles_of
 
 SMALLEST, LARGEST = 512, 4096
-_CANDIDATES = 2_000_000
-"""Texel-triangle pairs looked at together; bounds the memory at large sizes."""
+_BATCH = 1 << 17
+"""Texels worked on together."""
 
 
 @dataclass(frozen=True)
 class TexelMap:
-    """The texels that show a surface, as flat lists.
+    """The texels that show a surface, as flat lists; those that follow each other face about the same way.
 
     Texels whose centre lies up to one texel outside an island are listed too, with the nearest point of the
-    island, so that bilinear lookups along the border find real samples; `inside` tells them apart.
+    island, so that bilinear lookups along the border find real samples; `inside` tells them apart. Positions
+    and normals are worked out for those who ask: kept, they would take more memory than everything else.
     """
 
     size: int
@@ -29,21 +32,61 @@ class TexelMap:
     index: Int[Tensor, "P"]
     """Flat texel index: row * size + column, row 0 at the top (v = 1)."""
     face: Int[Tensor, "P"]
+    """int32."""
     barycentric: Float[Tensor, "P 3"]
-    position: Float[Tensor, "P 3"]
-    """World, metres."""
-    normal: Float[Tensor, "P 3"]
-    """Unit, interpolated from the vertex normals."""
-    footprint: Float[Tensor, "P"]
-    """Edge length of the texel on the surface, metres."""
     inside: Bool[Tensor, "P"]
     """Whether the texel's centre lies inside a triangle."""
+    faces: Int[Tensor, "F 3"]
+    """The mesh's."""
+    corners: Float[Tensor, "V 6"]
+    """Position and unit normal of the mesh's vertices."""
+    face_footprint: Float[Tensor, "F"]
+    """Edge length of a texel on each face, metres."""
 
-    def image(self, values: Float[Tensor, "P C"], background: float = 0.0) -> Float[Tensor, "C S S"]:
+    def surface(
+        self, rows: slice | Int[Tensor, "B"]
+    ) -> tuple[Float[Tensor, "3 B"], Float[Tensor, "3 B"], Float[Tensor, "B"]]:
+        """Of some texels: position (world, metres), unit normal, and edge length on the surface (metres).
+
+        Normals are interpolated from the vertices'.
+        """
+        face = self.face[rows].long()
+        ids, weights = self.faces[face], self.barycentric[rows]
+        mixed = sum(self.corners.index_select(0, ids[:, k]) * weights[:, k : k + 1] for k in range(3))
+        assert isinstance(mixed, Tensor)
+        flat = mixed.T.contiguous()
+        length = (flat[3] ** 2 + flat[4] ** 2 + flat[5] ** 2).sqrt().clamp_min(1e-12)
+        return flat[:3], flat[3:] / length, self.face_footprint[face]
+
+    @property
+    def position(self) -> Float[Tensor, "P 3"]:
+        """World, metres."""
+        return self._all(0)
+
+    @property
+    def normal(self) -> Float[Tensor, "P 3"]:
+        """Unit, interpolated from the vertex normals."""
+        return self._all(1)
+
+    @property
+    def footprint(self) -> Float[Tensor, "P"]:
+        """Edge length of the texel on the surface, metres."""
+        return self.face_footprint[self.face.long()]
+
+    def _all(self, which: int) -> Float[Tensor, "P 3"]:
+        out = torch.empty(len(self.index), 3, device=self.index.device)
+
+        def fill(part: slice) -> None:
+            out[part] = self.surface(part)[which].T
+
+        for_each(fill, _parts(len(out)), out.device)
+        return out
+
+    def image(self, values: Float[Tensor, "C P"], background: float = 0.0) -> Float[Tensor, "C S S"]:
         """The listed values as an image; `background` where no surface is."""
-        flat = values.new_full((self.size * self.size, values.shape[1]), background)
-        flat[self.index] = values
-        return flat.T.reshape(-1, self.size, self.size)
+        flat = values.new_full((len(values), self.size * self.size), background)
+        for_each(lambda c: flat[c].index_copy_(0, self.index, values[c]), range(len(values)), values.device)
+        return flat.reshape(-1, self.size, self.size)
 
     @property
     def inside_image(self) -> Bool[Tensor, "S S"]:
@@ -72,104 +115,66 @@ def texel_map(mesh: Mesh, size: int) -> TexelMap:
     check_texture_size(size)
     if mesh.uvs is None or mesh.uv_faces is None:
         raise UserError("mesh.uvs", None, "are missing", "Unwrap the mesh first")
-    corners = _texel_coordinates(mesh.uvs, size)[mesh.uv_faces]
-    owner, depth = _rasterise(corners, size)
-    index = (owner >= 0).nonzero().squeeze(1)
-    face = owner[index]
-    at = torch.stack([index % size, index // size], dim=-1) + 0.5
-    barycentric = _edge_distances(at, corners[face]) * _edge_lengths(corners[face])
-    barycentric = barycentric.clamp_min(0.0)
-    barycentric = barycentric / barycentric.sum(-1, keepdim=True).clamp_min(1e-12)
-    corner_ids = mesh.faces[face]
-    normal = (mesh.vertex_normals[corner_ids] * barycentric[..., None]).sum(1)
+    triangles = triangles_of(mesh.uvs, mesh.uv_faces, size)
+    index, face, inside = _grouped(_directions(mesh), *claimed_texels(triangles, size))
+    barycentric = torch.empty(len(index), 3, device=index.device)
+
+    def fill(part: slice) -> None:
+        barycentric[part] = _barycentric(triangles, face[part].long(), index[part], size)
+
+    for_each(fill, _parts(len(index)), index.device)
     return TexelMap(
         size=size,
         index=index,
         face=face,
         barycentric=barycentric,
-        position=(mesh.vertices[corner_ids] * barycentric[..., None]).sum(1),
-        normal=torch.nn.functional.normalize(normal, dim=-1),
-        footprint=_texel_footprints(mesh, corners)[face],
-        inside=depth[index] >= 0,
+        inside=inside,
+        faces=mesh.faces,
+        corners=torch.cat([mesh.vertices, mesh.vertex_normals], dim=1),
+        face_footprint=_texel_footprints(mesh, triangles),
     )
 
 
-def _texel_coordinates(uvs: Float[Tensor, "T 2"], size: int) -> Float[Tensor, "T 2"]:
-    """UVs as texels, x right and y down, centres at +0.5."""
-    return torch.stack([uvs[:, 0] * size, (1.0 - uvs[:, 1]) * size], dim=-1)
+def _directions(mesh: Mesh) -> Int[Tensor, "F"]:
+    """Which of 27 directions each face looks in: along, against or across each axis."""
+    axes = (mesh.face_normals * 1.3).round().long() + 1
+    return (axes[:, 0] * 9 + axes[:, 1] * 3 + axes[:, 2]).to(torch.uint8)
 
 
-def _rasterise(corners: Float[Tensor, "F 3 2"], size: int) -> tuple[Int[Tensor, "SS"], Float[Tensor, "SS"]]:
-    """Per texel: the triangle it belongs to (-1: none) and how far inside its border it lies, texels."""
-    device = corners.device
-    low = (corners.amin(1) - 1.5).ceil().long().clamp(0, size)
-    high = (corners.amax(1) + 0.5).floor().long().clamp(-1, size - 1)
-    extent = (high - low + 1).clamp_min(0)
-    extent[_doubled_area(corners).abs() < 1e-9] = 0
-    counts = extent[:, 0] * extent[:, 1]
-    owner = torch.full((size * size,), -1, dtype=torch.long, device=device)
-    best = torch.full((size * size,), -1.0, device=device)
-    ends = counts.cumsum(0)
-    first, total = 0, int(counts.sum())
-    while total and first < len(counts):
-        before = int(ends[first - 1]) if first else 0
-        last = int(torch.searchsorted(ends, torch.tensor(before + _CANDIDATES, device=device), right=True))
-        last = max(last, first + 1)
-        faces = torch.arange(first, min(last, len(counts)), device=device)
-        _claim_texels(faces, corners, low, extent, counts, size, owner, best)
-        first = last
-    return owner, best
+def _grouped(
+    direction: Int[Tensor, "F"], index: Int[Tensor, "P"], face: Int[Tensor, "P"], inside: Bool[Tensor, "P"]
+) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Bool[Tensor, "P"]]:
+    """The texels sorted by the direction they look in: few views see all of one direction, many see none of
+    it."""
+    of_texel = torch.cat(for_each(lambda part: direction[face[part].long()], _parts(len(face)), face.device))
+
+    def pick(which: int) -> tuple[Tensor, ...]:
+        rows = (of_texel == which).nonzero().squeeze(1)
+        return index[rows], face[rows], inside[rows]
+
+    columns = zip(*for_each(pick, range(27), face.device), strict=True)
+    index, face, inside = (torch.cat(column) for column in columns)
+    return index, face, inside
 
 
-def _claim_texels(
-    faces: Int[Tensor, "B"],
-    corners: Float[Tensor, "F 3 2"],
-    low: Int[Tensor, "F 2"],
-    extent: Int[Tensor, "F 2"],
-    counts: Int[Tensor, "F"],
-    size: int,
-    owner: Int[Tensor, "SS"],
-    best: Float[Tensor, "SS"],
-) -> None:
-    """Give each texel around `faces` to the face it lies deepest in; updates `owner` and `best`."""
-    repeats = counts[faces]
-    face = faces.repeat_interleave(repeats)
-    starts = repeats.cumsum(0) - repeats
-    within = torch.arange(len(face), device=face.device) - starts.repeat_interleave(repeats)
-    width = extent[face, 0]
-    x, y = low[face, 0] + within % width, low[face, 1] + torch.div(within, width, rounding_mode="floor")
-    depth = _edge_distances(torch.stack([x, y], dim=-1) + 0.5, corners[face]).amin(-1)
-    near = depth > -1.0
-    face, depth, texel = face[near], depth[near], (y * size + x)[near]
-    before = best[texel]
-    best.scatter_reduce_(0, texel, depth, "amax")
-    owner[texel[best[texel] > before]] = -1
-    wins = depth == best[texel]
-    # On a shared edge two faces tie: the later one, whatever order the threads write in.
-    owner.scatter_reduce_(0, texel[wins], face[wins], "amax")
+def _parts(count: int) -> list[slice]:
+    return [slice(i, min(i + _BATCH, count)) for i in range(0, count, _BATCH)]
 
 
-def _doubled_area(corners: Float[Tensor, "F 3 2"]) -> Float[Tensor, "F"]:
-    a, b, c = corners.unbind(1)
-    return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+def _barycentric(
+    triangles: Triangles, face: Int[Tensor, "B"], index: Int[Tensor, "B"], size: int
+) -> Float[Tensor, "B 3"]:
+    """Weights of the corners at the texels' centres; of the nearest point, about, where those lie outside."""
+    x = (index % size - triangles.left[face]) + 0.5
+    y = (torch.div(index, size, rounding_mode="floor") - triangles.top[face]) + 0.5
+    distances = triangles.edges[:, :, face]
+    weights = (distances[:, 0] * x + distances[:, 1] * y + distances[:, 2]) * triangles.lengths[:, face]
+    weights = weights.clamp_min(0.0)
+    return (weights / weights.sum(0).clamp_min(1e-12)).T
 
 
-def _edge_lengths(corners: Float[Tensor, "P 3 2"]) -> Float[Tensor, "P 3"]:
-    """Length of the edge opposite each corner."""
-    return (corners.roll(-1, 1) - corners.roll(-2, 1)).norm(dim=-1)
-
-
-def _edge_distances(points: Float[Tensor, "P 2"], corners: Float[Tensor, "P 3 2"]) -> Float[Tensor, "P 3"]:
-    """Signed distance to the edge opposite each corner, positive on the inner side, whatever the winding."""
-    start, end = corners.roll(-1, 1), corners.roll(-2, 1)
-    edge, offset = end - start, points[:, None] - start
-    cross = edge[..., 0] * offset[..., 1] - edge[..., 1] * offset[..., 0]
-    sign = torch.sign(_doubled_area(corners))[:, None]
-    return sign * cross / edge.norm(dim=-1).clamp_min(1e-12)
-
-
-def _texel_footprints(mesh: Mesh, corners: Float[Tensor, "F 3 2"]) -> Float[Tensor, "F"]:
+def _texel_footprints(mesh: Mesh, triangles: Triangles) -> Float[Tensor, "F"]:
     """Metres of surface per texel edge, for each face."""
     a, b, c = mesh.vertices[mesh.faces].unbind(1)
     area = torch.linalg.cross(b - a, c - a).norm(dim=-1)
-    return (area / _doubled_area(corners).abs().clamp_min(1e-12)).sqrt()
+    return (area / triangles.doubled_area.abs().clamp_min(1e-12)).sqrt()

@@ -1,0 +1,106 @@
+"""Each view as images to look points up in: geometry and trust, and its colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vitruvian.core.camera import CameraRig
+from vitruvian.core.images import GBuffer
+from vitruvian.core.mesh import Mesh
+from vitruvian.core.parallel import for_each
+from vitruvian.render.windows import Window
+from vitruvian.texture.points import Camera, cameras_of
+from vitruvian.texture.surface import (
+    SurfaceViews,
+    inward,
+    pool,
+    purity,
+    pyramid,
+    pyramid_levels,
+    windowed_views,
+)
+
+
+@dataclass(frozen=True)
+class LevelPlanes:
+    """One level of a view's pyramid."""
+
+    planes: Float[Tensor, "6 h w"]
+    """Depth, clearness, trust in the colour, normal (x, y, z)."""
+    mask: Bool[Tensor, "h w"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.planes.shape[1], self.planes.shape[2]
+
+
+@dataclass(frozen=True)
+class ViewPlanes:
+    """One view, cut to the window that the body fills."""
+
+    view: int
+    window: Window
+    camera: Camera
+    """Of the whole picture."""
+    surface: list[SurfaceViews]
+    """Its pyramid."""
+    levels: list[LevelPlanes]
+    moved: Int[Tensor, "E"]
+    source: Int[Tensor, "E"]
+    """Pixels of the window that take their colour from another one, and which; see `inward`."""
+
+    def at_levels(
+        self, size: Float[Tensor, "B"], hurry: bool
+    ) -> Iterator[tuple[int, Bool[Tensor, "B"] | None]]:
+        """Each level of the pyramid, and the points to be read there (None: all), by their size in pixels.
+
+        Args:
+            hurry: leave out levels without points.
+        """
+        bounds = [2.0 ** (level + 0.5) for level in range(len(self.levels) - 1)]
+        if not bounds or (hurry and float(size.max()) < bounds[0]):
+            yield 0, None
+            return
+        of_point = torch.bucketize(size, torch.tensor(bounds, device=size.device), right=True)
+        for level in range(len(self.levels)):
+            chosen = of_point == level
+            if not hurry or bool(chosen.any()):
+                yield level, chosen
+
+
+def view_planes(mesh: Mesh, rig: CameraRig, gbuffer: GBuffer) -> list[ViewPlanes]:
+    """All views in which the body is seen."""
+    cameras = cameras_of(rig)
+    levels = pyramid_levels(rig.height, rig.width)
+
+    def one(item: tuple[tuple[int, Window], SurfaceViews]) -> ViewPlanes:
+        (view, window), surface = item
+        chain = pyramid(surface, levels)
+        moved, source = inward(surface)
+        return ViewPlanes(view, window, cameras[view], chain, [_level(part) for part in chain], moved, source)
+
+    return for_each(one, windowed_views(mesh, rig, gbuffer), gbuffer.face_id.device)
+
+
+def colour_planes(view: ViewPlanes, images: Float[Tensor, "N 3 H W"]) -> list[Float[Tensor, "3 h w"]]:
+    """The view's colours at each level, multiplied by the trust in their pixels."""
+    cut = images[view.view][:, view.window.slices[0], view.window.slices[1]].float()
+    flat = cut.reshape(3, -1)
+    flat = flat.index_copy(1, view.moved, flat[:, view.source])
+    image, planes = flat.reshape(1, *cut.shape), []
+    for number, (surface, level) in enumerate(zip(view.surface, view.levels, strict=True)):
+        planes.append(image[0] * level.planes[2])
+        if number + 1 < len(view.levels):
+            image = pool(image, surface.mask)
+    return planes
+
+
+def _level(views: SurfaceViews) -> LevelPlanes:
+    trust = purity(views.inset, views.margin) + 1e-3
+    normal = views.normal[0].permute(2, 0, 1)
+    return LevelPlanes(torch.cat([views.depth, views.clear, trust, normal]), views.mask[0])

@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import bpy  # pyright: ignore[reportMissingImports]
@@ -12,9 +14,12 @@ from kit import FOLDER, add_body, addon, draw_all, fingerprint, fresh, refused, 
 
 
 def small(panel: Any) -> None:
-    """The quickest settings that still are the whole way."""
-    panel.steps, panel.texture_size = 4, "512"
+    """The quickest settings that still are the whole way, for the chosen body."""
+    panel.steps, panel.texture_size = 3, "512"
     panel.prompt = "a man with short black hair in a red shirt, blue trousers and white shoes, seconds=2"
+    panel.body_views, panel.upper_views = 3, 1
+    bpy.ops.vitruvian.add_rig()
+    bpy.context.view_layer.update()
 
 
 def until(condition: Any, seconds: float = 900.0) -> None:
@@ -28,14 +33,11 @@ def until(condition: Any, seconds: float = 900.0) -> None:
 
 
 def case_generate() -> None:
-    """The artist's way: body, rig, click, previews, result; nothing else changed; save, reopen."""
+    """The artist's way: body, rig, click, previews, result; nothing else changed; undo, save, reopen."""
     body = add_body(proxy_pose="relaxed")
-    panel = bpy.context.scene.vitruvian
-    small(panel)
-    panel.body_views, panel.upper_views = 6, 2
-    bpy.ops.vitruvian.add_rig()
-    bpy.context.view_layer.update()
+    small(bpy.context.scene.vitruvian)
     before = fingerprint(body)
+    bpy.ops.ed.undo_push(message="before Generate")
     assert bpy.ops.vitruvian.generate() == {"FINISHED"}
     session = addon("runtime").session()
     (job,) = session.jobs.values()
@@ -44,6 +46,14 @@ def case_generate() -> None:
     assert job.preview_number > 0, "previews came on the way"
     until(lambda: body.vitruvian.job == job.id)
     assert fingerprint(body) == before
+    bpy.ops.ed.undo()
+    body = bpy.data.objects["Body"]
+    assert body.vitruvian.job == "", "one step took it away"
+    assert not any(slot.material for slot in body.material_slots)
+    assert fingerprint(body) == before
+    bpy.ops.ed.redo()
+    body = bpy.data.objects["Body"]
+    assert body.vitruvian.job == job.id
     image = body.material_slots[0].material.node_tree.nodes["Albedo"].image
     assert tuple(image.size) == (512, 512)
     pixels = np.empty(512 * 512 * 4, np.float32)
@@ -57,6 +67,78 @@ def case_generate() -> None:
     assert fingerprint(body) == before
     assert body.vitruvian.job == job.id
     assert '"seed"' in body.vitruvian.report
+
+
+def case_batch() -> None:
+    """Two bodies of the file's list, one prompt each."""
+    panel = bpy.context.scene.vitruvian
+    prints = {}
+    for name, prompt in (
+        ("Ada", "a woman in a green dress, seconds=1"),
+        ("Bob", "a man in a suit, seconds=1"),
+    ):
+        panel.body = None
+        body = add_body()
+        body.name = name
+        small(panel)
+        body.select_set(True)
+        assert bpy.ops.vitruvian.batch_add() == {"FINISHED"}
+        panel.batch[-1].prompt = prompt
+        body.select_set(False)
+        prints[name] = fingerprint(body)
+    assert bpy.ops.vitruvian.batch_start() == {"FINISHED"}
+    until(lambda: all(bpy.data.objects[name].vitruvian.job for name in prints))
+    jobs = addon("runtime").session().jobs
+    for name, print_before in prints.items():
+        body = bpy.data.objects[name]
+        assert fingerprint(body) == print_before
+        line = next(line for line in panel.batch if line.body == body)
+        assert jobs[body.vitruvian.job].prompt == line.prompt
+    until(lambda: addon("batch_scene").current() is None)
+    assert bpy.ops.vitruvian.batch_start() == {"FINISHED"}
+    until(lambda: addon("batch_scene").current() is None)
+    assert len(jobs) == 2, "what is done is not done again"
+
+
+def case_writes_only_in_its_own_folder() -> None:
+    """A whole job, with Python told of each file that is opened for writing, made, moved or removed."""
+    own = addon("compat").user_folder().resolve()
+    touched: list[Path] = []
+    events = {
+        "open",
+        "os.mkdir",
+        "os.rename",
+        "os.remove",
+        "os.rmdir",
+        "os.truncate",
+        "os.link",
+        "os.symlink",
+    }
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in events or not isinstance(arguments[0], str | bytes | os.PathLike):
+            return
+        if event == "open" and not (arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
+            return
+        base = Path.cwd()
+        if event in ("os.remove", "os.rmdir") and arguments[1] >= 0:  # below a folder that is open
+            base = Path(f"/proc/self/fd/{arguments[1]}").resolve()
+        paths = arguments[:2] if event == "os.rename" else arguments[:1]
+        touched.extend(base / os.fsdecode(path) for path in paths)
+
+    add_body()
+    small(bpy.context.scene.vitruvian)
+    sys.addaudithook(hear)
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    (job,) = addon("runtime").session().jobs.values()
+    until(lambda: bpy.context.scene.vitruvian.body.vitruvian.job == job.id)
+    bpy.ops.vitruvian.forget(job=job.id)
+    addon("runtime").make_keys()
+    assert bpy.ops.vitruvian.copy_report() == {"FINISHED"}
+    written = {path.resolve() for path in touched} - {Path(os.devnull)}
+    assert {path.name for path in written} >= {"jobs.json", "albedo.png", "report.json", "keys.json"}
+    outside = {path for path in written if not path.is_relative_to(own)}
+    assert not {path for path in outside if "__pycache__" not in path.parts}, "Python's own cache apart"
 
 
 def case_cancel() -> None:

@@ -24,7 +24,11 @@ def painting(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.blender
 @pytest.mark.parametrize("python", ENVIRONMENTS, ids=["lts", "newest"])
 @pytest.mark.parametrize(
-    "case", ["generate", "cancel", "bad_scene_then_a_good_one", "the_server_goes_and_comes"]
+    "case",
+    [
+        *("generate", "batch", "cancel", "bad_scene_then_a_good_one", "the_server_goes_and_comes"),
+        "writes_only_in_its_own_folder",
+    ],
 )
 def test_against_a_gateway(case: str, python: Path, addon_zip: Path, tmp_path: Path, painting: str) -> None:
     run_case(python, addon_zip, tmp_path, "cases_live", case, painting)
@@ -49,8 +53,29 @@ def test_with_keys(python: Path, addon_zip: Path, tmp_path: Path) -> None:
         run_case(*here, "a_job_over_an_encrypted_connection", address)
 
 
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of `vitruvian serve` with the bundled image model."""
+    with vitruvian_serve(tmp_path_factory.mktemp("served") / "state") as address:
+        yield address
+
+
 @pytest.mark.blender
 @pytest.mark.slow
-def test_with_the_bundled_image_model(addon_zip: Path, tmp_path: Path) -> None:
-    with vitruvian_serve(tmp_path / "state") as address:
-        run_case(ENVIRONMENTS[0], addon_zip, tmp_path, "cases_live", "generate", address, seconds=1000)
+@pytest.mark.parametrize("python", ENVIRONMENTS, ids=["lts", "newest"])
+@pytest.mark.parametrize("case", ["generate", "batch"])
+def test_with_the_bundled_image_model(
+    case: str, python: Path, addon_zip: Path, tmp_path: Path, bundled: str
+) -> None:
+    run_case(python, addon_zip, tmp_path, "cases_live", case, bundled, seconds=1000)
+
+
+@pytest.mark.blender
+@pytest.mark.slow
+@pytest.mark.parametrize("python", ENVIRONMENTS, ids=["lts", "newest"])
+def test_blender_is_killed_while_the_bundled_image_model_paints(
+    python: Path, addon_zip: Path, tmp_path: Path, bundled: str
+) -> None:
+    here = (python, addon_zip, tmp_path, "cases_live")
+    run_case(*here, "killed", bundled, seconds=1000, leaves_with=-signal.SIGKILL)
+    run_case(*here, "opened_again", bundled, seconds=1000)

@@ -95,10 +95,9 @@ def measure_coverage(body: bpy.types.Object, settings: bpy.types.PropertyGroup) 
         )
     triangles = _world_triangles(body).astype(np.float64)
     centres, normals = _samples(triangles)
-    tree = BVHTree.FromPolygons(
-        triangles.reshape(-1, 3).tolist(), np.arange(3 * len(triangles)).reshape(-1, 3).tolist()
-    )
     depsgraph = bpy.context.evaluated_depsgraph_get()
+    tree = BVHTree.FromObject(body, depsgraph)
+    T_body_world = np.linalg.inv(np.array(body.evaluated_get(depsgraph).matrix_world, dtype=np.float64))
     size = float(np.ptp(triangles.reshape(-1, 3), axis=0).max())
     views = np.zeros(len(centres), np.int32)
     for camera in cameras:
@@ -110,9 +109,12 @@ def measure_coverage(body: bpy.types.Object, settings: bpy.types.PropertyGroup) 
         towards = towards / distance[:, None]
         framed = (z > 0) & (pixels >= 0).all(axis=1) & (pixels < VIEW_SIZE).all(axis=1)
         framed &= (towards * normals).sum(axis=1) > MIN_COSINE
+        begin = centres + normals * size * 1e-4
+        end = centres + towards * (2 * size if flat else distance[:, None])
+        begin, end = (points @ T_body_world[:3, :3].T + T_body_world[:3, 3] for points in (begin, end))
         for index in np.flatnonzero(framed):
-            start = Vector(centres[index] + normals[index] * size * 1e-4)
-            hit = tree.ray_cast(start, Vector(towards[index]), 1e6 if flat else distance[index])
+            along = Vector(end[index] - begin[index])
+            hit = tree.ray_cast(Vector(begin[index]), along, along.length)
             views[index] += hit[0] is None
     return Coverage(centres.astype(np.float32), views)
 
@@ -128,7 +130,7 @@ def _samples(triangles: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
 
 
 def _world_triangles(body: bpy.types.Object) -> NDArray[np.float32]:
-    """[F, 3, 3] of the evaluated body, Blender units."""
+    """[F, 3, 3] of the evaluated body, Blender units, counter-clockwise from outside."""
     evaluated = body.evaluated_get(bpy.context.evaluated_depsgraph_get())
     mesh = evaluated.to_mesh()
     try:
@@ -137,6 +139,7 @@ def _world_triangles(body: bpy.types.Object) -> NDArray[np.float32]:
         mesh.calc_loop_triangles()
         matrix = np.array(evaluated.matrix_world, dtype=np.float32)
         vertices = read(mesh.vertices, "co", np.float32, 3) @ matrix[:3, :3].T + matrix[:3, 3]
-        return vertices[read(mesh.loop_triangles, "vertices", np.int32, 3)]
+        triangles = vertices[read(mesh.loop_triangles, "vertices", np.int32, 3)]
+        return triangles[:, ::-1] if np.linalg.det(matrix[:3, :3]) < 0 else triangles
     finally:
         evaluated.to_mesh_clear()

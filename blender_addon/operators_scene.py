@@ -181,6 +181,18 @@ class VITRUVIAN_OT_repair_scale(Repair, bpy.types.Operator):
         return f"The scale of {body.name} is applied"
 
 
+class VITRUVIAN_OT_repair_size(Repair, bpy.types.Operator):
+    """Scale the body, with the rig that it hangs on, to the height of a person"""
+
+    bl_idname = "vitruvian.repair_size"
+    bl_label = "Scale to a Person's Size"
+
+    def act(self, context: bpy.types.Context) -> str:
+        body = bodies.need_body(context)
+        factor = repair.to_persons_size(body)
+        return f"{body.name} is {factor:.3g} times as large as before"
+
+
 class VITRUVIAN_OT_repair_mesh(Repair, bpy.types.Operator):
     """Remove invalid positions, loose vertices and faces without area; vertex order of what stays is kept"""
 
@@ -236,6 +248,7 @@ CLASSES = (
     VITRUVIAN_OT_choose,
     VITRUVIAN_OT_repair_uv,
     VITRUVIAN_OT_repair_scale,
+    VITRUVIAN_OT_repair_size,
     VITRUVIAN_OT_repair_mesh,
     VITRUVIAN_OT_take_off,
     VITRUVIAN_OT_select_camera,

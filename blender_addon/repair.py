@@ -17,6 +17,9 @@ from .uv_overlap import overlap_steps
 
 NEW_MAP = "Vitruvian UV"
 PLAUSIBLE_METRES = (0.3, 3.0)
+PERSON_METRES = 1.7
+STRAY = 0.005
+"""Share of a body's vertices at either end that say nothing of its size."""
 OVERLAP = 0.01
 """Share of the UV map that may be claimed twice; the backend refuses to paint on more."""
 UNWRAP = "Unwrap into a new UV map; your own maps stay"
@@ -164,7 +167,7 @@ def _find(find_body: Callable[[], bpy.types.Object], uv_map: str) -> Steps:
     if not PLAUSIBLE_METRES[0] <= tall <= PLAUSIBLE_METRES[1]:
         found.append(Doubt("SIZE", f"The body is {tall:.2g} m across; people are 0.5 to 2.2 m"))
     if any(value < 0 for value in body.scale) or np.ptp(np.abs(np.array(body.scale))) > 1e-3:
-        found.append(Doubt("BAD_SCENE:SIZE", "The object's scale is uneven or negative"))
+        found.append(Doubt("SCALE", "The object's scale is uneven or negative"))
     yield len(positions)
     found.extend((yield from _find_in_uvs(find_body(), uv_map)))
     if armature_of(find_body()) is None:
@@ -219,6 +222,36 @@ def apply_scale(body: bpy.types.Object) -> None:
     _as_only_selected(body)
     bpy.ops.object.transform_apply(location=False, rotation=False, scale=True)
     forget()
+
+
+def to_persons_size(body: bpy.types.Object) -> float:
+    """Scale the object, or the rig that it hangs on, until the body is as tall as a person; the factor.
+
+    Raises:
+        Problem: it is as tall already, and only a few vertices lie far away; or it has no extent.
+    """
+    scale = np.abs(np.array(body.matrix_world.to_scale()))
+    metres = scale * (bpy.context.scene.unit_settings.scale_length or 1.0)
+    positions = read(body.data.vertices, "co", np.float32, 3).astype(np.float64) * metres
+    positions = positions[np.isfinite(positions).all(axis=1)]
+    low, high = np.quantile(positions, [STRAY, 1 - STRAY], axis=0) if len(positions) else (np.zeros(3),) * 2
+    tall = float((high - low).max())
+    if not tall > 0:
+        raise Problem("BAD_SCENE:DEGENERATE", "The body has no extent", "Choose a body mesh with volume")
+    if PLAUSIBLE_METRES[0] <= tall <= PLAUSIBLE_METRES[1]:
+        raise Problem(
+            "BAD_SCENE:NOT_FINITE",
+            f"The body is {tall:.2g} m across, and a few vertices lie far from it",
+            "Delete those vertices (Select Linked, invert, delete)",
+        )
+    root = body
+    while root.parent is not None:
+        root = root.parent
+    factor = PERSON_METRES / tall
+    root.scale = [value * factor for value in root.scale]
+    bpy.context.view_layer.update()
+    forget()
+    return factor
 
 
 def clean(body: bpy.types.Object) -> str:

@@ -286,6 +286,12 @@ def case_the_rig_and_its_coverage() -> None:
     bpy.context.view_layer.update()
     four = addon("camera_rig").measure_coverage(body, panel)
     assert 0.5 < four.seen < 1.0
+    body.parent.scale.x = -1
+    bpy.context.view_layer.update()
+    mirrored = addon("camera_rig").measure_coverage(body, panel)
+    assert abs(mirrored.seen - four.seen) < 0.03, "a body is as well seen as its mirror image"
+    body.parent.scale.x = 1
+    bpy.context.view_layer.update()
     for camera in addon("scene_export").cameras_of(panel)[1:]:
         camera.hide_render = True
     one = addon("camera_rig").measure_coverage(body, panel)
@@ -327,12 +333,39 @@ def case_repairs() -> None:
     body.parent = None
     body.scale = (1, 2, -1)
     codes = [d.code for d in repair.doubts(body, "Vitruvian UV")]
-    assert "BAD_SCENE:SIZE" in codes
+    assert "SCALE" in codes
     bpy.ops.vitruvian.repair_scale()
     assert tuple(body.scale) == (1, 1, 1)
     for modifier in list(body.modifiers):
         body.modifiers.remove(modifier)
     assert "NO_RIG" in [d.code for d in repair.doubts(body, "Vitruvian UV")]
+
+
+def case_a_body_of_another_unit_is_brought_to_a_persons_size() -> None:
+    """Modelled in centimetres, or a toy: object and rig are scaled, mesh and pose are not."""
+    repair = addon("repair")
+    for times in (100.0, 0.02):
+        fresh()
+        body = add_body()
+        armature = body.parent
+        before, mesh = whole_scene(body).mesh.vertices, fingerprint(body)["vertices"]
+        armature.scale = [times * value for value in armature.scale]
+        bpy.context.view_layer.update()
+        (doubt,) = repair.doubts(body, "")
+        assert (doubt.code, doubt.button[0]) == ("SIZE", "vitruvian.repair_size")
+        assert bpy.ops.vitruvian.repair_size() == {"FINISHED"}
+        assert not repair.doubts(body, "")
+        after = whole_scene(body).mesh.vertices
+        assert 1.4 < np.ptp(after, axis=0).max() < 2.0
+        ratio = np.ptp(after, axis=0) / np.ptp(before, axis=0)
+        assert np.ptp(ratio) < 1e-3, "evenly"
+        assert fingerprint(body)["vertices"] == mesh
+    assert "a few vertices" not in " ".join(d.sentence for d in repair.doubts(body, ""))
+    body.parent.scale = (1, 1, 1)
+    body.data.vertices[0].co.x = 1e6
+    bpy.context.view_layer.update()
+    assert [d.code for d in repair.doubts(body, "")] == ["SIZE"]
+    assert "few vertices lie far" in refused(bpy.ops.vitruvian.repair_size)
 
 
 def case_no_bone_covers_the_result_and_the_rig_can_be_posed() -> None:

@@ -23,9 +23,10 @@ class _Outgoing:
     """None while `scene` waits to be packed."""
     settings: Settings
     check: Check | None
-    """None once it is over: the job may leave."""
+    """None once it has ended."""
     scene: Scene | None = None
     """What takes the place of the scene that was packed at first."""
+    may_leave: bool = False
 
 
 class Outbox:
@@ -38,7 +39,7 @@ class Outbox:
         return job_id in self._jobs
 
     def add(self, job_id: str, packed: Any, settings: Settings, check: Check | None) -> None:
-        self._jobs[job_id] = _Outgoing(packed, settings, check)
+        self._jobs[job_id] = _Outgoing(packed, settings, check, may_leave=check is None)
 
     def packed(self, job_id: str, pack: Callable[[Scene, Settings], Any]) -> Any:
         """The job as it is sent; `pack` is used where its scene was completed since.
@@ -58,28 +59,31 @@ class Outbox:
     @property
     def looking(self) -> bool:
         """Whether a job is being looked at before it leaves."""
-        return any(job.check is not None for job in self._jobs.values())
+        return any(not job.may_leave for job in self._jobs.values())
 
     def look(self, budget_s: float, clock: Callable[[], float]) -> tuple[str, Told | None] | None:
         """Go on with the first look for about `budget_s`, at least one slice; what is wrong, once it ends."""
-        going = next(((number, job) for number, job in self._jobs.items() if job.check is not None), None)
+        going = next(((number, job) for number, job in self._jobs.items() if not job.may_leave), None)
         if going is None:
             return None
         job_id, job = going
+        if job.check is None:  # completed in the last tick: to pack it is a tick's work
+            job.may_leave = True
+            return job_id, None
         until = clock() + budget_s
         try:
-            assert job.check is not None
             next(job.check)
             while clock() < until:
                 next(job.check)
+            return None
         except StopIteration as end:
-            job.check = None
-            if end.value is None or isinstance(end.value, Told):
-                return job_id, end.value
-            job.scene = end.value
-            return job_id, None
+            found = end.value
         except Exception as error:
             traceback.print_exc()
-            job.check = None
-            return job_id, Told("INTERNAL", f"The body could not be looked at: {error}", "Copy the report")
+            found = Told("INTERNAL", f"The body could not be looked at: {error}", "Copy the report")
+        job.check = None
+        if found is None or isinstance(found, Told):
+            job.may_leave = True
+            return job_id, found
+        job.scene = found
         return None

@@ -48,6 +48,42 @@ def test_a_job_leaves_once_it_was_looked_at_and_no_tick_takes_it_all(world: Worl
     assert not world.session.looking
 
 
+def test_a_scene_that_was_completed_meanwhile_is_what_is_sent(world: World) -> None:
+    """Packing it is the work of a tick of its own; without a connection it waits for the next one."""
+    world.online()
+    whole, packed = small_scene(), []
+    world.client.pack = lambda scene, settings: packed.append(scene) or (scene, settings)
+    job = send_after(world, look(world, 1, whole))
+    packed.clear()
+    world.session.tick(9.0)
+    assert (job.state, packed, world.session.looking) == ("checking", [], True)
+    world.session.tick(9.0)
+    assert (packed, world.client.submitted, job.state) == ([whole], [job.id], "sending")
+    assert not world.session.looking
+    waiting = send_after(world, look(world, 1, whole))
+    world.session.disconnect()
+    for _ in range(3):
+        world.session.tick(9.0)
+    assert (waiting.state, world.session.looking) == ("sending", False)
+    world.online()
+    assert world.client.submitted == [job.id, waiting.id]
+
+
+def test_a_completed_scene_that_cannot_be_sent_fails_alone(world: World) -> None:
+    world.online()
+    bad, good = (send_after(world, look(world, 1, small_scene())) for _ in range(2))
+    world.client.refuse = ProtocolError("BAD_SCENE:RIG", "$.mesh.rig", "has a name twice")
+    for _ in range(2):
+        world.session.tick(9.0)
+    world.client.refuse = None
+    for _ in range(2):
+        world.session.tick(9.0)
+    assert (bad.state, bad.error.code) == ("failed", "BAD_SCENE:RIG")
+    assert world.client.submitted == [good.id]
+    saved = json.loads((world.folder / "jobs.json").read_text())["jobs"]
+    assert [entry["state"] for entry in saved] == ["failed", "sending"]
+
+
 def test_what_a_look_finds_ends_the_job_and_the_next_one_is_looked_at(world: World) -> None:
     world.online()
     overlap = problems.Told("BAD_SCENE:UV", "Parts overlap", "Unwrap")

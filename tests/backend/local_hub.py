@@ -27,6 +27,8 @@ class LocalHub:
 
     repositories: dict[str, Path]
     gated: set[str] = field(default_factory=set)
+    refused: dict[str, int] = field(default_factory=dict)
+    """HTTP status with which a repository is refused."""
     claimed_sizes: dict[str, int] = field(default_factory=dict)
     """Size that is told of a file, in place of its own."""
     cut_after: dict[str, list[int]] = field(default_factory=dict)
@@ -89,7 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer_api(self, repository: str, rest: list[str]) -> None:
         folder = self.served.repositories.get(repository)
-        if folder is None:
+        if repository in self.served.refused:
+            self._refuse(self.served.refused[repository], "")
+        elif folder is None:
             self._refuse(404, "RepoNotFound")
         elif rest == ["auth-check"]:
             self._refuse(403, "GatedRepo") if repository in self.served.gated else self._json({})

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import HFValidationError
 from safetensors.torch import load_file, save_file
 
+from vitruvian.core.errors import UserError
 from vitruvian.diffusion.hub import wanted_files
+from vitruvian.diffusion.hub_errors import explained
 from vitruvian.diffusion.installed import (
     RECORD,
     HubFile,
@@ -128,6 +133,29 @@ def test_what_is_fetched_later_is_recorded_beside_what_came_first(tmp_path: Path
 def test_a_spoilt_record_is_none(content: str, tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text(content)
     assert read_record(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "does not fit on the disk. Make room"),
+        (PermissionError("models"), "cannot be written (models). Give a folder of your own"),
+        (ConnectionError("no route"), "cannot be downloaded (no route). Connect to the internet"),
+        (HFValidationError("a name"), "is not on the hub, or is private. Check the spelling"),
+        (json.JSONDecodeError("Expecting value", "<html>", 0), "cannot be downloaded (Expecting value"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_errors_become_sentences(error: Exception, words: str) -> None:
+    with pytest.raises(UserError) as caught, explained("someone/model"):
+        raise error
+    assert words in str(caught.value)
+    assert caught.value.__cause__ is error
+
+
+def test_mistakes_of_the_program_stay_what_they_are() -> None:
+    with pytest.raises(KeyError), explained("someone/model"):
+        raise KeyError("files")
 
 
 def test_half_precision_files_load_as_themselves(tiny_folder: Path, tmp_path: Path) -> None:

@@ -224,9 +224,12 @@ def test_damage_on_the_disk_is_found_and_mended(user: User) -> None:
 
 
 def test_each_refusal_says_what_to_do(user: User) -> None:
+    user.hub.refused = {"someone/private": 403, "someone/unlucky": 503}
     cases = [
         (["download", "nothing"], {}, "is not in the catalogue. Use one of sd15, sdxl"),
         (["download", "someone/nothing"], {}, "is not on the hub, or is private. Check the spelling"),
+        (["download", "someone/private"], {}, "may not be read with your account (HTTP 403). Log in"),
+        (["download", "someone/unlucky"], {}, "cannot be had from the hub now (HTTP 503). Try again later"),
         (["download", "sd15"], {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE forbids asking the hub. Unset"),
         (["download", "sd15"], {"HF_ENDPOINT": "http://127.0.0.1:9"}, "cannot be downloaded"),
         (["verify", "sd15"], {}, "is not whole: stable-diffusion-v1-5/stable-diffusion-v1-5"),

@@ -16,12 +16,13 @@ def explained(repository: str) -> Iterator[None]:
     Raises:
         UserError: instead of the library's errors, and of those of the disk.
     """
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError
 
     # The library lets errors of its HTTP package through; their base is among its own errors' bases.
+    # A ValueError is a name that cannot be one, or an answer that is no hub's.
     try:
         yield
-    except (*HfHubHTTPError.__bases__, HFValidationError) as error:  # pyright: ignore[reportGeneralTypeIssues]
+    except (*HfHubHTTPError.__bases__, ValueError) as error:  # pyright: ignore[reportGeneralTypeIssues]
         problem, remedy = _explanation(repository, error)
         raise UserError("prior", repository, problem, remedy) from error
 
@@ -45,11 +46,11 @@ def _explanation(repository: str, error: Exception) -> tuple[str, str]:
                 "Unset HF_HUB_OFFLINE and connect once, or use mini"
             )
         case errors.HfHubHTTPError() if status in (401, 403):
-            return f"may not be read with your account ({status})", (
+            return f"may not be read with your account (HTTP {status})", (
                 "Log in with `hf auth login` and a token that may read it"
             )
         case errors.HfHubHTTPError():
-            return f"cannot be had from the hub now ({detail})", "Try again later, or use mini"
+            return f"cannot be had from the hub now (HTTP {status})", "Try again later, or use mini"
         case OSError(errno=errno.ENOSPC):
             return "does not fit on the disk", "Make room, then give the same command again: it goes on"
         case PermissionError():

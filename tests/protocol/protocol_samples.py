@@ -1,4 +1,4 @@
-"""One message of every type, always the same, and the golden frames made of them.
+"""One message of every type, always the same, the golden frames made of them, and a golden scene.
 
 `python tests/protocol/protocol_samples.py` writes the frames of types that have none yet. Those that are
 there are never written again: they are what a released version sends.
@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from protocol_scenes import scene
+
 from vitruvian_protocol import Settings
 from vitruvian_protocol import messages as m
-from vitruvian_protocol.codec import encode, spec_sha256
+from vitruvian_protocol.codec import encode, pack_scene, spec_sha256
 from vitruvian_protocol.errors import explain
 
 GOLDEN = Path(__file__).parent / "golden" / "v1"
 MID, RE, JOB, RUN = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "1234")
 SHA = "ab" * 32
+BULK = "artifact_chunk_bulk"
+"""The golden frames of a piece of a file for a client with the capability `bulk`."""
+GOLDEN_SCENE = GOLDEN / "scene.vtscene"
 JPEG = bytes.fromhex("ffd8ffc0000b080010002001012200ffd9")
 """Start, frame header (32 x 16, grey), end: enough to be measured, not to be seen."""
 
@@ -112,11 +117,14 @@ def read_golden(name: str) -> list[bytes]:
 
 def write_missing_golden() -> None:
     GOLDEN.mkdir(parents=True, exist_ok=True)
-    for name, sample in SAMPLES.items():
+    messages = {name: encode(sample) for name, sample in SAMPLES.items()}
+    messages[BULK] = encode(SAMPLES["artifact_chunk"], bulk=True)
+    for name, frames in messages.items():
         path = GOLDEN / f"{name}.bin"
         if not path.exists():
-            frames = [bytes(frame) for frame in encode(sample)]
-            path.write_bytes(b"".join(len(f).to_bytes(4, "little") + f for f in frames))
+            path.write_bytes(b"".join(len(f).to_bytes(4, "little") + bytes(f) for f in frames))
+    if not GOLDEN_SCENE.exists():
+        GOLDEN_SCENE.write_bytes(pack_scene(scene()))
 
 
 if __name__ == "__main__":

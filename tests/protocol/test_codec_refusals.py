@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from malformed_frames import BUFFERS, FIELDS, HEADERS, buffer, frames_of, packed, with_header
 from protocol_samples import JOB, MID, SAMPLES
 from refusals import refused
 
-from vitruvian_protocol import limits
+from vitruvian_protocol import ProtocolError, limits
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.codec import decode
 
@@ -74,6 +76,22 @@ def test_sizes_are_bounded_before_anything_is_read() -> None:
     many = [buffer(name=f"b{i}", shape=[limits.FRAME_BYTES], nbytes=limits.FRAME_BYTES) for i in range(3)]
     error = refused(with_header({"bufs": many}, SAMPLES["put_chunk"]))
     assert (error.code, error.path) == ("TOO_LARGE", "$.bufs")
+
+
+ALL_BUFFERS = {name: with_header({"bufs": bufs}, SAMPLES["put_chunk"]) for name, (bufs, _) in BUFFERS.items()}
+
+
+@pytest.mark.parametrize("name", [*HEADERS, *ALL_BUFFERS])
+def test_nothing_is_allocated_by_what_a_frame_says_of_itself(name: str) -> None:
+    """Frames of some 64 KiB at the most, whatever lengths they claim."""
+    frames = ALL_BUFFERS[name] if name in ALL_BUFFERS else [limits.MAGIC, HEADERS[name]]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError):
+            decode(frames)
+        assert tracemalloc.get_traced_memory()[1] < (8 if "nested" in name else 1) * limits.MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -2,8 +2,10 @@
 
 "steps=5 seconds=0.01 size=1000 files=2"       five steps, each so long; two files of so many bytes
 "crash=step_3 crashes=1"                       dies there, in the first attempt only
+"starts=1 seals=1"                             takes so long before it begins, and to make its results last
 "stubborn"                                     does not look whether it was cancelled
 "broken", "out of memory", "refuse", "disk"    fails in these ways
+"CUDA error"                                   fails so that no later job could be done by the same process
 """
 
 from __future__ import annotations
@@ -93,11 +95,15 @@ def paint(order: Order, progress: JobProgress, folder: Path) -> None:
         (folder / f"noise_{index}.bin").write_bytes(generator.bytes(size))
         here("first_file")
     here("part_written")
+    if "seals=" in prompt:
+        progress("sealing", 1.0)
 
 
 def fail_as(prompt: str) -> None:
     if "broken" in prompt:
         raise RuntimeError("a fault that nobody foresaw")
+    if "CUDA error" in prompt:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
     if "out of memory" in prompt:
         raise OutOfMemoryError("tried to allocate 40 GiB")
     if "refuse" in prompt:
@@ -115,10 +121,12 @@ def crash_in_the_loop() -> None:
         order = from_message(message)
         now.update(prompt=order.settings["prompt"], attempt=order.attempt)
         crash_at("ordered", **now)
+        time.sleep(option(now["prompt"], "starts", 0.0))
         return order
 
     def sealed(part: Path, folder: Path) -> Any:
         crash_at("before_rename", **now)
+        time.sleep(option(now["prompt"], "seals", 0.0))
         files = seal(part, folder)
         crash_at("after_rename", **now)
         return files

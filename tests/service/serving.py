@@ -74,12 +74,16 @@ class Served:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
 
+    def workers(self) -> list[int]:
+        """Process ids of the workers."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(child) for child in children.split()]
+
     def signal_workers(self, number: int) -> None:
         """Send a signal to all workers."""
-        assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for child in children:
-            os.kill(int(child), number)
+        for child in self.workers():
+            os.kill(child, number)
 
     def result_folder(self, job: str, owner: str = "local") -> Path:
         return self.state / "results" / job_key(owner, job)

@@ -15,7 +15,6 @@ from serving import Artist, Served, check_history, served, small_scene
 from vitruvian_protocol import events as e
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.codec import pack_scene
-from vitruvian_protocol.messages import new_id
 from vitruvian_protocol.scene import Settings
 
 
@@ -93,48 +92,6 @@ def test_a_job_that_fails_takes_nothing_along(artist: Artist, prompt: str, code:
     assert isinstance(artist.end(after), e.Done)
 
 
-def test_cancelling_a_queued_and_a_running_job_and_no_other(artist: Artist) -> None:
-    running = [artist.submit(f"steps=1000 seconds=0.02 number={n}") for n in range(2)]
-    for job in running:
-        artist.first(job, e.Started)
-    waiting, other = artist.submit("waiting"), artist.submit("other")
-    artist.first(waiting, e.Queued)
-    artist.client.cancel(waiting)
-    assert artist.first(waiting, e.CancelAcked).outcome == "dequeued"
-    assert isinstance(artist.end(waiting), e.Cancelled)
-    artist.client.cancel(running[0])
-    assert artist.first(running[0], e.CancelAcked).outcome == "stopping"
-    assert isinstance(artist.end(running[0]), e.Cancelled)
-    assert isinstance(artist.end(other), e.Done)
-    assert not artist.of(running[1], *e.TERMINAL)
-    artist.client.cancel(running[1])
-    artist.end(running[1])
-    for job in (*running, waiting, other):
-        check_history(artist, job)
-
-
-def test_cancelling_twice_done_and_unknown_jobs(artist: Artist) -> None:
-    job = artist.submit("a person")
-    artist.end(job)
-    for _ in range(2):
-        artist.client.cancel(job)
-    assert artist.until(lambda: artist.of(job, e.CancelAcked))[0].outcome == "already_terminal"
-    assert isinstance(artist.end(job), e.Done)
-    unknown = new_id()
-    artist.client.cancel(unknown)
-    assert artist.first(unknown, e.CancelAcked).outcome == "unknown"
-
-
-def test_a_worker_that_does_not_let_go_is_killed(artist: Artist) -> None:
-    job = artist.submit("stubborn steps=1000 seconds=0.1")
-    artist.first(job, e.Started)
-    artist.client.cancel(job)
-    assert isinstance(artist.end(job), e.Cancelled)
-    check_history(artist, job)
-    after = artist.submit("the next one")
-    assert isinstance(artist.end(after), e.Done)
-
-
 def test_progress_and_previews_arrive(artist: Artist) -> None:
     job = artist.submit("steps=40 seconds=0.05")
     artist.end(job)
@@ -182,6 +139,49 @@ def test_status_and_memory(artist: Artist) -> None:
     artist.client.cancel(job)
     artist.end(job)
     assert isinstance(artist.end(artist.submit("wakes a device")), e.Done)
+
+
+def test_a_device_that_rests_gives_its_memory_back(tmp_path: Path) -> None:
+    """By the end of its process, and with that of all it held."""
+    config = {"idle_release": 0.2}
+    with served(tmp_path / "state", config=config) as gateway, Artist(gateway.address) as artist:
+        artist.end(artist.submit("a person"))
+
+        def asleep() -> bool:
+            artist.client.status()
+            told = [event for event in artist.heard if isinstance(event, e.Status)]
+            return bool(told) and told[-1].devices[0].state == "asleep" and not gateway.workers()
+
+        artist.until(asleep)
+        job = artist.submit("wakes it")
+        assert isinstance(artist.end(job), e.Done)
+        assert [event.attempt for event in artist.of(job, e.Started)] == [1]
+
+
+def test_after_a_cuda_error_the_next_job_gets_a_new_process(artist: Artist) -> None:
+    jobs = [artist.submit(prompt) for prompt in ("CUDA error", "CUDA error", *("the next one",) * 3)]
+    for job in jobs[:2]:
+        assert artist.end(job).error.code == "INTERNAL"
+    for job in jobs[2:]:
+        assert isinstance(artist.end(job), e.Done)
+        assert [event.attempt for event in artist.of(job, e.Started)] == [1]
+
+
+def test_a_scene_that_was_damaged_on_the_disk_can_be_sent_again(tmp_path: Path) -> None:
+    with served(tmp_path / "state") as gateway, Artist(gateway.address) as artist:
+        first = artist.submit("steps=1000 seconds=0.02")
+        artist.first(first, e.Started)
+        job = artist.submit("waits", small_scene(0.5))
+        artist.first(job, e.Accepted)
+        newest = max(gateway.state.glob("blobs/*/*/*"), key=lambda path: path.stat().st_mtime_ns)
+        data = bytearray(newest.read_bytes())
+        data[-1] ^= 1
+        newest.write_bytes(data)
+        artist.client.cancel(first)
+        assert artist.end(job).error.code == "SCENE_DAMAGED"
+        assert isinstance(artist.end(artist.submit("again", small_scene(0.5))), e.Done)
+        newest.write_bytes(b"")
+        assert isinstance(artist.end(artist.submit("and again", small_scene(0.5))), e.Done)
 
 
 def test_a_stopped_worker_is_taken_for_dead(tmp_path: Path) -> None:

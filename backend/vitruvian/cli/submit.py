@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,6 +65,7 @@ def submit(
     The folder is the same that `generate` makes. Ctrl-C cancels the job.
     """
     job = g.job_from(locals())
+    job_id = parse_job_id(job_id)
 
     from vitruvian.cli.progress import progress_report
 
@@ -75,6 +77,19 @@ def submit(
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     print(out / "human.glb")
+
+
+def parse_job_id(text: str | None) -> str | None:
+    """A UUID in the form in which it travels.
+
+    Raises:
+        UserError: none.
+    """
+    try:
+        return None if text is None else str(uuid.UUID(text))
+    except ValueError:
+        remedy = "Make one with `uuidgen`, or leave it out"
+        raise UserError("job", text, "is not a UUID", remedy) from None
 
 
 def make_scene(job: GenerateJob, report: Report) -> tuple[Scene, list[str]]:

@@ -91,7 +91,10 @@ def parse_body(text: str) -> dict[str, float]:
         path = Path(text)
         if not path.is_file():
             raise UserError("body", text, "is neither a JSON object nor a file", _BODY_REMEDY)
-        source = path.read_text(encoding="utf-8", errors="replace")
+        try:
+            source = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise UserError("body", text, f"cannot be read ({error.strerror})", _BODY_REMEDY) from None
     try:
         values = json.loads(source)
     except json.JSONDecodeError as error:

@@ -183,6 +183,25 @@ def test_bad_values_are_told_in_one_line(
     assert remedy in line
 
 
+NO_ROOM = """
+import errno, os, sys
+from vitruvian.cli import app
+
+def fill() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "texture.png")
+
+app.app.command()(fill)
+sys.exit(app.run(["fill"]))
+"""
+
+
+def test_what_the_system_refuses_is_told_in_one_line() -> None:
+    found = subprocess.run([sys.executable, "-c", NO_ROOM], capture_output=True, text=True, timeout=120)
+    assert found.returncode == 2
+    assert found.stderr.startswith("error: file = texture.png: cannot be used (No space left")
+    assert len(found.stderr.splitlines()) == 1
+
+
 def serve(*arguments: str) -> tuple[int, list[str]]:
     """`vitruvian serve` in a process of its own, since it starts another one: exit code and errors."""
     command = [sys.executable, "-c", "from vitruvian.cli import main; main()", "serve", *arguments]

@@ -108,6 +108,15 @@ def test_a_silent_session_makes_room_for_another(port: Port) -> None:
     assert [session.peer for session in port.left] == [b"0"]
 
 
+def test_a_key_has_so_many_sessions(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port.sessions, "_owner", lambda frames: "ada")
+    for n in range(limits.SESSIONS_PER_KEY):
+        assert port.greets(b"%d" % n) == ["welcome"]
+    assert port.greets(b"one too many") == ["SESSIONS_FULL"]
+    monkeypatch.setattr(port.sessions, "_owner", lambda frames: "ben")
+    assert port.greets(b"another") == ["welcome"]
+
+
 def test_our_own_fault_while_answering_stays_with_that_answer(port: Port) -> None:
     port.greets(b"a")
     assert port.says(b"a", m.Status()) == ["INTERNAL"]

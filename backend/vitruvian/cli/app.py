@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -22,6 +23,9 @@ from vitruvian.core.errors import Cancelled, UserError
 
 EXIT_BAD_INPUT = 2
 EXIT_CANCELLED = 130
+_REFUSED_BY_THE_SYSTEM = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+"""Of files: the user's to mend, wherever it is noticed. Other errors of the system are faults of ours."""
+_FILE_REMEDY = "Check who may read and write it, and the room on its disk"
 
 app = typer.Typer(
     name="vitruvian",
@@ -70,6 +74,10 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error))
     except UsageError as error:
         return _fail(f"{_one_line(error)}{_given(error, arguments)}. See `vitruvian COMMAND --help`")
+    except OSError as error:
+        if error.errno not in _REFUSED_BY_THE_SYSTEM:
+            raise
+        return _fail(f"file = {error.filename or 'unknown'}: cannot be used ({error.strerror}). {_FILE_REMEDY}")
     except (Cancelled, KeyboardInterrupt, typer.Abort):
         print("stopped: nothing was written", file=sys.stderr)
         return EXIT_CANCELLED

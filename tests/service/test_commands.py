@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from serving import Artist, free_port, served
 
 from vitruvian.cli import connection, run
+from vitruvian.cli.app import app
 from vitruvian.cli.serve import parse_priors
 from vitruvian.core.errors import UserError
 from vitruvian_protocol import events as e
@@ -90,6 +93,22 @@ def test_ctrl_c_lets_blender_end_its_batch(tmp_path: Path) -> None:
     assert process.wait(60) == 130
     assert "a.blend  stopped" in told
     assert "b.blend  not begun" in told
+
+
+def test_the_documentation_names_every_option() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    sections = {part.split()[1].strip("`"): part for part in text.split("\n## ")[1:]}
+    sections["submit"] += sections["generate"]
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # pyright: ignore
+    missing = [
+        f"{name} {verb} {option}"
+        for name, command in commands.items()
+        for verb, one in getattr(command, "commands", {"": command}).items()
+        for parameter in one.params
+        for option in parameter.opts
+        if option.startswith("--") and option != "--help" and option not in sections.get(name, "")
+    ]
+    assert not missing
 
 
 def test_priors_have_names(tmp_path: Path) -> None:

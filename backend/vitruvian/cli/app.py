@@ -77,7 +77,8 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         if error.errno not in _REFUSED_BY_THE_SYSTEM:
             raise
-        return _fail(f"file = {error.filename or 'unknown'}: cannot be used ({error.strerror}). {_FILE_REMEDY}")
+        file = error.filename or "unknown"
+        return _fail(f"file = {file}: cannot be used ({error.strerror}). {_FILE_REMEDY}")
     except (Cancelled, KeyboardInterrupt, typer.Abort):
         print("stopped: nothing was written", file=sys.stderr)
         return EXIT_CANCELLED

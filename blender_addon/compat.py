@@ -56,6 +56,12 @@ def image_shader() -> str:
     return "3D_IMAGE" if VERSION < (4, 0, 0) else "IMAGE"
 
 
+def draws_linear() -> bool:
+    """Whether `image_shader` takes linear values of a texture that is drawn over the viewport; from 5.0 on it
+    takes them as they are to be seen (sRGB), whatever the file's working colour space is."""
+    return VERSION < (5, 0, 0)
+
+
 def colour_shader() -> str:
     """Name of the built-in shader that draws coloured points in 3D."""
     return "3D_FLAT_COLOR" if VERSION < (4, 0, 0) else "FLAT_COLOR"

@@ -70,7 +70,7 @@ def update(job: str, picture: Picture) -> bool:
         return False
     import gpu
 
-    pixels = _linear(picture.pixels)
+    pixels = _linear(picture.pixels) if compat.draws_linear() else picture.pixels
     buffer = gpu.types.Buffer("FLOAT", len(pixels), pixels)
     size = (picture.width, picture.height)
     _textured.texture = gpu.types.GPUTexture(size, format="RGBA16F", data=buffer)
@@ -78,7 +78,7 @@ def update(job: str, picture: Picture) -> bool:
 
 
 def _linear(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A picture's sRGB values as the viewport's framebuffer expects them. [N * 4], alpha unchanged"""
+    """A picture's sRGB values as light. [N * 4], alpha unchanged"""
     encoded = pixels.reshape(-1, 4)[:, :3]
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     return np.column_stack([linear, pixels.reshape(-1, 4)[:, 3]]).astype(np.float32).ravel()

@@ -8,6 +8,7 @@ patches of one colour in the sidebar are pointed at, and Blender is asked what i
 import os
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -72,10 +73,13 @@ def point(x: int, y: int) -> Script[None]:
     yield 0.25
 
 
-def press(x: int, y: int, times: int = 1) -> Script[None]:
+def press(x: int, y: int, times: int = 1) -> Script[float]:
+    """Click; returns when, on the monotonic clock."""
     yield from point(x, y)
+    pressed = time.monotonic()
     mouse("click", "--repeat", times, "--delay", 80, 1)
     yield 0.6
+    return pressed
 
 
 def key(*names: str) -> Script[None]:

@@ -124,10 +124,14 @@ def _let_library_fetch(listing: Listing, files: Iterable[HubFile], to: Path | No
     """Fetch small files, and link large ones that have arrived, as the library's own downloads would be."""
     from huggingface_hub import snapshot_download
 
+    patterns = [escape(file.path) for file in files]
+    if not patterns:
+        return
+    # The cache learns which commit its branch is at only when it is asked for the branch.
+    revision = None if to is None else listing.commit
     with _no_bars():
-        # By its branch, so that the cache learns which commit that is; of a commit it would not.
         folder = snapshot_download(
-            listing.repository, allow_patterns=[escape(file.path) for file in files], local_dir=to
+            listing.repository, revision=revision, allow_patterns=patterns, local_dir=to
         )
     if to is None and Path(folder).name != listing.commit:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vitruvian.core.camera import CameraRig
 from vitruvian.core.errors import UserError
 from vitruvian.core.images import Avatar
 from vitruvian.core.mesh import Mesh
+from vitruvian.core.pictures import read_picture
 from vitruvian.core.report import Report, silent
 from vitruvian.diffusion.loading import load_prior
 from vitruvian.diffusion.prior import Prior
@@ -40,7 +42,7 @@ def generate(prompt: str, *, report: Report = silent, **options: Any) -> Avatar:
     Raises:
         UserError: for anything wrong in the request, before a model is loaded where possible.
     """
-    for name in ("out", "mesh", "cameras"):
+    for name in ("out", "mesh", "cameras", "style_image"):
         if isinstance(options.get(name), str):
             options[name] = Path(options[name])
     return run_job(GenerateJob(prompt=prompt, **options), report)
@@ -93,10 +95,15 @@ def paint(
         guidance=job.guidance,
         reference=job.reference,
         texture_size=job.texture_size,
+        style_weight=job.style_weight,
     )
-    inputs = Inputs(body, sized_rig, job.prompt, job.negative, view_prompts)
+    style = None if job.style_image is None else read_picture("style_image", job.style_image)
+    inputs = Inputs(body, sized_rig, job.prompt, job.negative, view_prompts, style)
     avatar = run(inputs, settings, prior, report)
     words = prompt_notes(prior, rig, job.prompt, job.negative, view_prompts)
+    if job.style_image is not None:
+        digest = hashlib.sha256(job.style_image.read_bytes()).hexdigest()
+        avatar.report["style_image"] = {"name": job.style_image.name, "sha256": digest}
     avatar.report["notes"] = [*body.uv_report, *words]
     return avatar
 

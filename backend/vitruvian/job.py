@@ -45,6 +45,10 @@ class GenerateJob:
     device: str = "auto"
     reference: bool = True
     """Let every view look at the front close-up while it is painted."""
+    style_image: Path | None = None
+    """A picture of how the person, or the style, is to look; the prior needs an IP-Adapter for it."""
+    style_weight: float | None = None
+    """How much the picture counts; None takes what the prior's recipe says."""
 
 
 def check_job(job: GenerateJob) -> None:
@@ -74,6 +78,7 @@ def check_job(job: GenerateJob) -> None:
             "Higher values follow the words more closely; 5 to 8 is usual",
         )
     _check_body(job)
+    _check_style(job)
     _check_file("mesh", job.mesh)
     _check_file("cameras", job.cameras)
     if job.out is not None:
@@ -137,6 +142,20 @@ def _check_body(job: GenerateJob) -> None:
         )
     if job.mesh is not None and job.pose is not None:
         raise UserError("pose", job.pose, "poses the built-in body only", "Leave out either pose or mesh")
+
+
+def _check_style(job: GenerateJob) -> None:
+    _check_file("style_image", job.style_image)
+    if job.style_weight is None:
+        return
+    _check_range("style_weight", job.style_weight, 0.0, 2.0, "0.4 leaves room to the words, 0.8 little")
+    if job.style_image is None:
+        raise UserError(
+            "style_weight",
+            job.style_weight,
+            "weighs a picture that is not there",
+            "Give style_image as well",
+        )
 
 
 def _check_file(name: str, path: Path | None) -> None:

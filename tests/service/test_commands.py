@@ -115,3 +115,8 @@ def test_priors_have_names(tmp_path: Path) -> None:
     assert parse_priors(["mini", f"suits={tmp_path}"]) == {"mini": "mini", "suits": str(tmp_path)}
     with pytest.raises(UserError, match="no name"):
         parse_priors([str(tmp_path)])
+    recipe = tmp_path / "suits.json"
+    with pytest.raises(UserError, match="folder, recipe or model file"):
+        parse_priors([f"suits={recipe}"])
+    recipe.touch()
+    assert parse_priors([f"suits={recipe}"]) == {"suits": str(recipe)}

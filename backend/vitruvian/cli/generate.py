@@ -69,11 +69,27 @@ Reference = Annotated[
         rich_help_panel=LOOK,
     ),
 ]
+StyleImage = Annotated[
+    Path | None,
+    typer.Option(
+        help="A picture (PNG, JPEG) of how the person or the style is to look, beside your words. "
+        "Needs an image model with an IP-Adapter (docs/priors.md).",
+        rich_help_panel=LOOK,
+    ),
+]
+StyleWeight = Annotated[
+    float | None,
+    typer.Option(
+        help="How much the picture counts, 0 (not at all) to 2. [the image model's own, mostly 0.6]",
+        rich_help_panel=LOOK,
+        show_default=False,
+    ),
+]
 PriorName = Annotated[
     str,
     typer.Option(
-        help="The image model that paints: mini (bundled, works offline), sd15 (downloaded once), "
-        "or a folder or hub name in diffusers' layout.",
+        help="The image model that paints: mini (bundled, works offline), sd15 or sdxl (downloaded once), "
+        "a folder or hub name in diffusers' layout, a .safetensors file, or a .json recipe (docs/priors.md).",
         rich_help_panel=LOOK,
     ),
 ]
@@ -127,6 +143,8 @@ def generate(
     seed: Seed = 0,
     guidance: Guidance = None,
     reference: Reference = True,
+    style_image: StyleImage = None,
+    style_weight: StyleWeight = None,
     prior: PriorName = "mini",
     method: Method = "mvhuman",
     steps: Steps = 20,

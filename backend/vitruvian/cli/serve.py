@@ -29,7 +29,7 @@ def serve(
     prior: Annotated[
         list[str] | None,
         typer.Option(
-            help="An image model that clients may use, as NAME or NAME=FOLDER; may be repeated. "
+            help="An image model that clients may use, as NAME, NAME=FOLDER or NAME=RECIPE; may be repeated. "
             "The first is kept loaded.",
             show_default="mini",
         ),
@@ -74,11 +74,16 @@ def serve(
     raise typer.Exit(supervisor.run())
 
 
+PRIOR_FILES = (".json", ".safetensors")
+"""A recipe, or a whole model in one file."""
+
+
 def parse_priors(given: list[str]) -> dict[str, str]:
-    """`NAME` or `NAME=FOLDER`, several times.
+    """`NAME` or `NAME=FOLDER` (or a file of `PRIOR_FILES`), several times.
 
     Raises:
-        UserError: a path without a name, or one that leads to no folder. A hub's name is not looked up here.
+        UserError: a path without a name, or one that leads to no folder, recipe or model file. A hub's name
+            is not looked up here.
     """
     priors: dict[str, str] = {}
     for text in given:
@@ -91,8 +96,12 @@ def parse_priors(given: list[str]) -> dict[str, str]:
         if equals and not where:
             raise UserError("prior", text, "names no folder", remedy)
         path = Path(where).expanduser()
-        if equals and (path.is_absolute() or where.startswith(".") or path.is_file()) and not path.is_dir():
-            raise UserError("prior", text, "is not a folder that exists", "Check the path")
+        given_as_path = path.is_absolute() or where.startswith(".") or path.suffix in PRIOR_FILES
+        whole = path.is_dir() or (path.is_file() and path.suffix in PRIOR_FILES)
+        if equals and (given_as_path or path.is_file()) and not whole:
+            raise UserError(
+                "prior", text, "is not a folder, recipe or model file that exists", "Check the path"
+            )
         priors[name] = str(path) if where.startswith("~") else where or name
     return priors
 

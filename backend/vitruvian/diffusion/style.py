@@ -42,7 +42,7 @@ def encode_style(prior: Prior, picture: Float[Tensor, "3 H W"]) -> Float[Tensor,
     adapter = adapter_of(prior)
     colours = (picture.clamp(0.0, 1.0) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     pixels = adapter.processor(Image.fromarray(colours), return_tensors="pt").pixel_values
-    return encode_pixels(adapter.image_encoder, pixels, adapter.tokens)
+    return encode_pixels(adapter.image_encoder, pixels, adapter.tokens).to(prior.device)
 
 
 def adapter_of(prior: Prior) -> StyleAdapter:

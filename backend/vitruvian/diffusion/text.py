@@ -28,7 +28,8 @@ def encode_prompts(prior: Prior, prompts: Sequence[str]) -> TextStates:
     unique = list(dict.fromkeys(prompts))
     encoded = _one_encoder(prior, unique) if prior.text_encoder_2 is None else _two_encoders(prior, unique)
     if prior.style is not None:
-        encoded = replace(encoded, picture=prior.style.blank.expand(len(unique), *prior.style.blank.shape))
+        blank = prior.style.blank.to(prior.device)
+        encoded = replace(encoded, picture=blank.expand(len(unique), *blank.shape))
     return encoded.each(torch.Tensor.float)[[unique.index(prompt) for prompt in prompts]]
 
 

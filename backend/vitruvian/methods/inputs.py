@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
+from torch import Tensor
+
 from vitruvian.body.body import Body
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.errors import UserError
 from vitruvian.core.mesh import check_mesh
 from vitruvian.diffusion.prior import Prior
+from vitruvian.diffusion.style import adapter_of
 
 
 @dataclass(frozen=True)
@@ -21,18 +25,23 @@ class Inputs:
     negative: str = ""
     view_prompts: tuple[str, ...] = ()
     """What single views show besides the prompt, one a camera, "" for nothing; or none at all."""
+    style_image: Float[Tensor, "3 H W"] | None = None
+    """RGB in [0, 1]: how the person or the style is to look; any size, the middle square counts."""
 
 
 def check_inputs(inputs: Inputs, prior: Prior) -> None:
     """Refuse what no method can work on.
 
     Raises:
-        UserError: empty prompt, a broken mesh, no UVs, or views that do not divide into latent cells.
+        UserError: empty prompt, a broken mesh, no UVs, views that do not divide into latent cells, or a style
+            image for a prior that has no IP-Adapter.
     """
     if not inputs.prompt.strip():
         raise UserError(
             "prompt", inputs.prompt, "is empty", 'Describe the person, like "a man in a grey suit"'
         )
+    if inputs.style_image is not None:
+        adapter_of(prior)
     check_mesh(inputs.body.mesh)
     if inputs.body.mesh.uvs is None:
         raise UserError("mesh.uvs", inputs.body.mesh.name, "are missing", "Unwrap the mesh first")

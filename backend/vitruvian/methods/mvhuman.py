@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
@@ -34,7 +34,9 @@ from vitruvian.diffusion.denoiser import (
 from vitruvian.diffusion.latents import decode, encode, latent_shape
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.sampling import SamplerName, make_scheduler, sample, view_noise
+from vitruvian.diffusion.style import encode_style, style_weight, with_style
 from vitruvian.diffusion.text import encode_negatives, encode_prompts, view_prompts
+from vitruvian.diffusion.text_states import TextStates
 from vitruvian.diffusion.weights import ControlWeight
 from vitruvian.methods.inputs import Inputs, check_inputs
 from vitruvian.methods.record import describe_cameras, peak_memory_gb, timed, versions
@@ -67,6 +69,8 @@ class MVHumanSettings:
     """Progress of sampling at which it stops to."""
     control: Mapping[str, ControlWeight] | None = None
     """Strength of each ControlNet; None takes what suits the prior."""
+    style_weight: float | None = None
+    """How much a style image counts; None takes what suits the prior."""
     texture_size: int = 1024
     chunk: int = 8
     """Views evaluated together; bounds the memory."""
@@ -111,6 +115,7 @@ def run(inputs: Inputs, settings: MVHumanSettings, prior: Prior, report: Report)
             "sha256": prior.hash,
             "prediction": prior.prediction,
             "dtype": str(prior.dtype),
+            "made_of": dict(prior.made_of),
         },
         "versions": versions(),
         "seconds": times,
@@ -166,8 +171,7 @@ def _sample(
     assert settings.control is not None
     rig, chunk = inputs.rig, settings.chunk
     report("sampling", 0, settings.steps)
-    positive = encode_prompts(prior, view_prompts(prior, inputs.prompt, rig, inputs.view_prompts))
-    negative = encode_negatives(prior, [inputs.negative.strip()] * len(rig))
+    positive, negative = _told(inputs, prior)
     references = [reference_view(rig)] if settings.reference and len(rig) > 1 else []
     pictures: list[Tensor] = []
 
@@ -176,7 +180,7 @@ def _sample(
         preview = None if views is None else Preview(views, functools.partial(texture, views))
         report("sampling", level.step + 1, level.steps, preview)
 
-    with attention_bank(prior.unet) if references else nullcontext() as bank:
+    with _style(inputs, settings, prior), attention_bank(prior.unet) if references else nullcontext() as bank:
         denoise: TextDenoiser = make_denoiser(prior, control_images(conditions), settings.control)
         if bank is not None:
             denoise = with_reference(denoise, bank, references, settings.reference_end)
@@ -195,6 +199,22 @@ def _sample(
         scheduler = make_scheduler(prior.scheduler, settings.sampler, settings.steps, prior.device)
         latents = sample(guided, noise, scheduler, after_step)
     return decode(prior, latents, chunk)
+
+
+def _told(inputs: Inputs, prior: Prior) -> tuple[TextStates, TextStates]:
+    """What each view is to show, and what none is to show."""
+    rig = inputs.rig
+    positive = encode_prompts(prior, view_prompts(prior, inputs.prompt, rig, inputs.view_prompts))
+    if inputs.style_image is not None:
+        positive = with_style(positive, encode_style(prior, inputs.style_image))
+    return positive, encode_negatives(prior, [inputs.negative.strip()] * len(rig))
+
+
+def _style(inputs: Inputs, settings: MVHumanSettings, prior: Prior) -> AbstractContextManager[None]:
+    if inputs.style_image is None:
+        return nullcontext()
+    assert settings.style_weight is not None
+    return style_weight(prior.unet, settings.style_weight)
 
 
 def figures(views: ViewSet, mesh: Mesh, texture: Texture) -> dict[str, float | None]:
@@ -233,4 +253,7 @@ def suited(settings: MVHumanSettings, prior: Prior) -> MVHumanSettings:
         control = {**({} if prior.card else SD_CONTROL), **prior.control}
     if consistency is not None and consistency.cancel_round_trip is None:
         consistency = replace(consistency, cancel_round_trip=not prior.card)
-    return replace(settings, guidance=guidance, control=control, consistency=consistency)
+    style = settings.style_weight
+    if style is None:
+        style = 0.0 if prior.style is None else prior.style.scale
+    return replace(settings, guidance=guidance, control=control, consistency=consistency, style_weight=style)

@@ -12,6 +12,7 @@ import torch
 from huggingface_hub.errors import HFValidationError
 from safetensors.torch import load_file, save_file
 
+from vitruvian.cli.serve import download_notes
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.hub import wanted_files
 from vitruvian.diffusion.hub_errors import explained
@@ -133,6 +134,15 @@ def test_what_is_fetched_later_is_recorded_beside_what_came_first(tmp_path: Path
 def test_a_spoilt_record_is_none(content: str, tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text(content)
     assert read_record(tmp_path) is None
+
+
+def test_a_server_says_which_prior_its_first_job_would_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (note,) = download_notes({"mini": "mini", "people": "sd15", "suits": "/models/suits"})
+    assert note.startswith("people is not on this disk: its first job fetches 4.5 GB")
+    assert "vitruvian priors download sd15" in note
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ def serve(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     priors = parse_priors(prior or ["mini"])
+    for note in download_notes(priors):
+        print(note, file=sys.stderr, flush=True)
     config = ServeConfig(
         state=state or default_state(),
         listen=address,
@@ -104,6 +106,19 @@ def parse_priors(given: list[str]) -> dict[str, str]:
             )
         priors[name] = str(path) if where.startswith("~") else where or name
     return priors
+
+
+def download_notes(priors: dict[str, str]) -> list[str]:
+    """A line for each prior whose first job would wait for a download."""
+    from vitruvian.diffusion.shelf import missing_gb
+
+    missing = {name: missing_gb(where) for name, where in priors.items()}
+    return [
+        f"{name} is not on this disk: its first job fetches {size:.1f} GB. "
+        f"`vitruvian priors download {priors[name]}` fetches it now"
+        for name, size in missing.items()
+        if size
+    ]
 
 
 def default_state() -> Path:

@@ -63,6 +63,15 @@ def parts_on_disk(prior: KnownPrior, root: Path | None = None) -> list[PartOnDis
     return found
 
 
+def missing_gb(name: str) -> float:
+    """What painting with a prior would download first, in GB; 0 for one that is here or not known by name."""
+    if name not in CATALOGUE:
+        return 0.0
+    prior = CATALOGUE[name]
+    needed = (found for found in parts_on_disk(prior) if found.part is not prior.ip_adapter)
+    return sum(found.part.disk_gb for found in needed if not found.whole)
+
+
 def other_priors() -> Iterator[PriorOnDisk]:
     """Pipelines in the hub's cache that the catalogue does not know."""
     from huggingface_hub import scan_cache_dir

@@ -133,7 +133,7 @@ def test_artist_generates_cancels_and_undoes(
     (pictures / "seen.json").write_text(json.dumps(seen, indent=1))
     print(json.dumps(seen))
     worst = max(abs(a - b) for a, b in zip(seen["preview_colour"], COLOUR, strict=True))
-    assert worst <= 3, "a preview on the body has the colours of its picture"
+    assert worst <= 5, "a preview on the body has the colours of its picture"
     assert seen["worn_after_cancel"] == ""
     assert seen["previews"] >= 2
     assert 0 < seen["fraction_at_preview"] < 1

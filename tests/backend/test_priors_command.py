@@ -234,6 +234,7 @@ def test_each_refusal_says_what_to_do(user: User) -> None:
         (["download", "sd15"], {"HF_ENDPOINT": "http://127.0.0.1:9"}, "cannot be downloaded"),
         (["verify", "sd15"], {}, "is not whole: stable-diffusion-v1-5/stable-diffusion-v1-5"),
         (["remove", "sd15"], {}, "is not on this disk"),
+        (["remove", "mini"], {}, "comes with the package"),
         (["show", "nothing"], {}, "Use one of"),
     ]
     for arguments, environment, words in cases:

@@ -72,6 +72,7 @@ def download(
     from vitruvian.diffusion.hub import listing
     from vitruvian.diffusion.transfer import Place, check_room, fetch
 
+    _refuse_bundled(name)
     jobs = []
     parts = _parts(name, with_ip_adapter)
     if to is not None:
@@ -101,6 +102,7 @@ def verify(
     """Read every byte of an image model and compare it with the hub's checksums."""
     from vitruvian.diffusion.hub import verify as compare
 
+    _refuse_bundled(name)
     damaged, count, size = [], 0, 0
     for repository, folder in _folders(name):
         checked, wrong = compare(repository, folder)
@@ -127,6 +129,7 @@ def remove(
     from vitruvian.diffusion.shelf import removable, size_of
     from vitruvian.diffusion.shelf import remove as delete
 
+    _refuse_bundled(name)
     paths = removable(name)
     freed = gigabytes(size_of(paths))
     for path in paths:
@@ -135,6 +138,12 @@ def remove(
         typer.confirm(f"Delete these ({freed})?", abort=True)
     delete(paths)
     print(f"{freed} freed")
+
+
+def _refuse_bundled(name: str) -> None:
+    """Raises UserError: what comes with the package is neither fetched nor deleted."""
+    if name == "mini":
+        raise UserError("prior", name, "comes with the package", "Use it as it is")
 
 
 def _parts(name: str, with_ip_adapter: bool) -> list[KnownPart]:

@@ -18,11 +18,11 @@ def explained(repository: str) -> Iterator[None]:
     """
     from huggingface_hub.errors import HfHubHTTPError
 
-    # The library lets errors of its HTTP package through; their base is among its own errors' bases.
+    # The library lets errors of its HTTP package through: a base of its own errors, or OSError.
     # A ValueError is a name that cannot be one, or an answer that is no hub's.
     try:
         yield
-    except (*HfHubHTTPError.__bases__, ValueError) as error:  # pyright: ignore[reportGeneralTypeIssues]
+    except (*HfHubHTTPError.__bases__, OSError, ValueError) as error:  # pyright: ignore[reportGeneralTypeIssues]
         problem, remedy = _explanation(repository, error)
         raise UserError("prior", repository, problem, remedy) from error
 

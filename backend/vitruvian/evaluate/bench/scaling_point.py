@@ -48,7 +48,8 @@ class Cost:
     """What it took, by stage."""
 
     seconds: dict[str, float]
-    """Medians of the repeats."""
+    """Medians of the repeats: on a card as the clock says; on a processor the time that it worked, all
+    threads together, which a machine that is busy with other things does not change."""
     memory_gb: dict[str, float]
     """Peaks above what the loaded model takes, of one run; empty where the system does not tell."""
 
@@ -56,51 +57,60 @@ class Cost:
 def measure(point: Point, prior: Prior) -> Cost:
     """Paint and fuse as `vitruvian generate` does, after a small job that is not counted."""
     _paint(Point(2, 256, 512, steps=1), prior, Meter(prior.device))
-    meter = Meter(prior.device)
-    runs = [_paint(point, prior, meter) for _ in range(point.repeats)]
-    seconds = {stage: statistics.median(run[stage] for run in runs) for stage in STAGES}
-    return Cost(seconds, meter.peaks)
+    meters = [Meter(prior.device) for _ in range(point.repeats)]
+    for meter in meters:
+        _paint(point, prior, meter)
+    seconds = {stage: statistics.median(meter.seconds[stage] for meter in meters) for stage in STAGES}
+    # Of the first run: what it has freed may be taken up again without being counted.
+    return Cost(seconds, meters[0].peaks)
 
 
-def _paint(point: Point, prior: Prior, meter: Meter) -> dict[str, float]:
+def _paint(point: Point, prior: Prior, meter: Meter) -> None:
     body = anny_body()
     inputs = Inputs(body, default_rig(body.mesh, point.pixels, point.views // 2), PROMPT)
-    seconds: dict[str, float] = {}
-    meter.begin()
 
     def report(stage: str, step: int, total: int, preview: Preview | None = None) -> None:
         if (stage, step) == ("sampling", 0):
             meter.end("conditions")
 
-    views = paint_views(inputs, MVHumanSettings(steps=point.steps), prior, report, seconds)
+    meter.begin()
+    views = paint_views(inputs, MVHumanSettings(steps=point.steps), prior, report)
     meter.end("sampling")
-    begin = time.perf_counter()
     fuse(views, body.mesh.to(prior.device), point.texture, report=silent)
-    _wait(prior.device)
-    seconds["fusion"] = time.perf_counter() - begin
     meter.end("fusion")
-    return seconds
 
 
 class Meter:
-    """Peak memory of each stage above what was held before the job: the card's, or on Linux the process's."""
+    """Time and peak memory of each stage. Memory is the card's, or on Linux the process's, above what was
+    held before the job."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._held = 0.0
+        self._since = 0.0
+        self.seconds: dict[str, float] = {}
         self.peaks: dict[str, float] = {}
 
     def begin(self) -> None:
-        """What is held from here on counts."""
+        """The first stage begins; what is held from here on counts."""
         self._held = self._now()
         self._reset()
+        self._since = self._clock()
 
     def end(self, stage: str) -> None:
-        """The stage that began with the last call is over."""
+        """`stage` is over, and the next one begins."""
+        self.seconds[stage] = self._clock() - self._since
         peak = self._peak()
         if peak is not None:
-            self.peaks[stage] = max(self.peaks.get(stage, 0.0), peak - self._held)
+            self.peaks[stage] = peak - self._held
         self._reset()
+        self._since = self._clock()
+
+    def _clock(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            return time.perf_counter()
+        return time.process_time()
 
     def _now(self) -> float:
         if self._device.type == "cuda":
@@ -130,11 +140,6 @@ def _status_gb(field: str) -> float | None:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024 / 1e9
     return None
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -19,6 +19,7 @@ from vitruvian.core.images import Avatar
 from vitruvian.core.mesh import Mesh
 from vitruvian.core.pictures import read_picture
 from vitruvian.core.report import Report, silent
+from vitruvian.diffusion.catalogue import VramMode
 from vitruvian.diffusion.loading import load_prior
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.vocabulary import prompt_notes
@@ -58,7 +59,7 @@ def run_job(job: GenerateJob, report: Report = silent) -> Avatar:
     rig = choose_rig(job, body.mesh)
     report("body and cameras", 1, 1)
     report("image model", 0, 1)
-    prior = load_prior(job.prior, device)
+    prior = load_prior(job.prior, device, memory=cast(VramMode, job.memory))
     report("image model", 1, 1)
     avatar = paint(job, body, rig, prior, report)
     avatar.report["body"] = describe_body(job)
@@ -96,6 +97,7 @@ def paint(
         reference=job.reference,
         texture_size=job.texture_size,
         style_weight=job.style_weight,
+        memory=cast(VramMode, job.memory),
     )
     style = None if job.style_image is None else read_picture("style_image", job.style_image)
     inputs = Inputs(body, sized_rig, job.prompt, job.negative, view_prompts, style)
@@ -104,7 +106,7 @@ def paint(
     if job.style_image is not None:
         digest = hashlib.sha256(job.style_image.read_bytes()).hexdigest()
         avatar.report["style_image"] = {"name": job.style_image.name, "sha256": digest}
-    avatar.report["notes"] = [*body.uv_report, *words]
+    avatar.report["notes"] = [*body.uv_report, *words, *avatar.report.get("notes", [])]
     return avatar
 
 

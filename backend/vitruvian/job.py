@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vitruvian.core.errors import UserError
 from vitruvian.core.folders import check_out_folder
+from vitruvian.diffusion.catalogue import VRAM_MODES
 
 MAX_PROMPT = 2_000
 
@@ -43,6 +44,8 @@ class GenerateJob:
     texture_size: int = 1024
     method: str = "mvhuman"
     device: str = "auto"
+    memory: str = "auto"
+    """How much is on the graphics card at once: "auto" what fits, "low" or "offload" less."""
     reference: bool = True
     """Let every view look at the front close-up while it is painted."""
     style_image: Path | None = None
@@ -69,6 +72,8 @@ def check_job(job: GenerateJob) -> None:
         _check_pixels(
             "size", job.size, 128, 2048, "Leave it out to use the size that the prior was trained on"
         )
+    if job.memory not in VRAM_MODES:
+        raise UserError("memory", job.memory, "is unknown", f"Use one of {', '.join(VRAM_MODES)}")
     if job.guidance is not None:
         _check_range(
             "guidance",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from vitruvian.diffusion.consistency import ConsistencySettings, latent_mask, with_consistency
+from vitruvian.diffusion.consistency import Codec, ConsistencySettings, latent_mask, with_consistency
 from vitruvian.diffusion.denoiser import NoiseLevel
 from vitruvian.diffusion.sampling import make_scheduler, sample
 from vitruvian.diffusion.variance import align_variance
@@ -55,13 +55,13 @@ def x_t() -> Tensor:
 
 
 def test_identity_fuser_changes_nothing_at_all() -> None:
-    guided = with_consistency(views_differ, identity, encode, decode, ConsistencySettings())
+    guided = with_consistency(views_differ, identity, Codec(encode, decode), ConsistencySettings())
     assert torch.equal(guided(x_t(), LAST), views_differ(x_t(), LAST))
 
 
 def test_without_cancelling_the_round_trip_shows() -> None:
     settings = ConsistencySettings(cancel_round_trip=False, last_passes=1)
-    guided = with_consistency(views_differ, identity, encode, decode, settings)
+    guided = with_consistency(views_differ, identity, Codec(encode, decode), settings)
     expected = encode(decode(views_differ(x_t(), LAST)))
     torch.testing.assert_close(guided(x_t(), LAST), expected)
 
@@ -70,7 +70,7 @@ def test_without_cancelling_the_round_trip_shows() -> None:
 def test_views_agree_where_they_overlap_and_are_left_alone_elsewhere(cancel: bool) -> None:
     settings = ConsistencySettings(cancel_round_trip=cancel, keep_variance=False)
     plain = views_differ(x_t(), LAST)
-    guided = with_consistency(views_differ, mean_of_left_half, encode, decode, settings)(x_t(), LAST)
+    guided = with_consistency(views_differ, mean_of_left_half, Codec(encode, decode), settings)(x_t(), LAST)
     half = plain.shape[-1] // 2
     assert torch.equal(guided[..., half:], plain[..., half:])
 
@@ -85,14 +85,14 @@ def test_unguided_steps_neither_decode_nor_change() -> None:
         raise AssertionError("decoded at an unguided step")
 
     settings = ConsistencySettings(start=0.5, end=0.8, every_n=2)
-    guided = with_consistency(views_differ, mean_of_left_half, encode, refuse, settings)
+    guided = with_consistency(views_differ, mean_of_left_half, Codec(encode, refuse), settings)
     for step in (0, 3, 9):
         assert torch.equal(guided(x_t(), level(step)), views_differ(x_t(), level(step)))
 
 
 def test_sampling_with_no_guided_step_is_plain_sampling() -> None:
     never = ConsistencySettings(start=1.0, end=0.0)
-    guided = with_consistency(views_differ, mean_of_left_half, encode, decode, never)
+    guided = with_consistency(views_differ, mean_of_left_half, Codec(encode, decode), never)
     run = [sample(d, x_t(), make_scheduler(SCHEDULE, "dpm++", 6)) for d in (views_differ, guided)]
     assert torch.equal(*run)
 
@@ -125,8 +125,7 @@ def test_watcher_sees_the_fused_pictures_of_guided_steps() -> None:
     guided = with_consistency(
         views_differ,
         identity,
-        encode,
-        decode,
+        Codec(encode, decode),
         ConsistencySettings(every_n=2),
         lambda l, i: seen.append((l.step, i.shape)),
     )

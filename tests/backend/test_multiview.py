@@ -17,7 +17,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.images import GBuffer
 from vitruvian.core.mesh import Mesh
-from vitruvian.diffusion.consistency import ConsistencySettings, with_consistency
+from vitruvian.diffusion.consistency import Codec, ConsistencySettings, with_consistency
 from vitruvian.diffusion.denoiser import Denoiser, NoiseLevel
 from vitruvian.diffusion.sampling import make_scheduler, sample, view_noise
 from vitruvian.render.gbuffer import interpolate
@@ -91,7 +91,9 @@ def test_views_come_to_agree_and_keep_their_contrast(
 ) -> None:
     fuse = fuser(scene.mesh, scene.rig, scene.gbuffer)
     alone = paint(scene, lambda denoise: denoise, seed)
-    together = paint(scene, lambda d: with_consistency(d, fuse, encode, decode, ConsistencySettings()), seed)
+    together = paint(
+        scene, lambda d: with_consistency(d, fuse, Codec(encode, decode), ConsistencySettings()), seed
+    )
     assert len(set(scene.closest(alone))) > 2
     assert overlap_psnr(together, scene.overlap) > overlap_psnr(alone, scene.overlap) + 6.0
     mask = scene.gbuffer.mask[:, None].expand_as(alone)
@@ -103,7 +105,7 @@ def test_views_part_again_when_guidance_ends_early(scene: Scene) -> None:
     fuse = TextureFuser(scene.mesh, scene.rig, scene.gbuffer)
     agreement = [
         overlap_psnr(
-            paint(scene, lambda d, s=s: with_consistency(d, fuse, encode, decode, s), 0), scene.overlap
+            paint(scene, lambda d, s=s: with_consistency(d, fuse, Codec(encode, decode), s), 0), scene.overlap
         )
         for s in (ConsistencySettings(), ConsistencySettings(end=0.6))
     ]

@@ -106,13 +106,14 @@ def test_what_is_left_open_suits_the_prior_and_what_is_asked_for_stays(tiny: Pri
 def test_record_is_complete_and_json(avatar: Avatar, inputs: Inputs, tiny: Prior) -> None:
     record = json.loads(json.dumps(avatar.report, allow_nan=False))
     assert record["settings"]["seed"] == 0
-    assert record["settings"]["consistency"]["every_n"] == 1
+    assert None not in record["settings"]["consistency"].values()
+    assert record["memory"] == {"mode": "auto", "views_together": 8, "pictures_together": 2, "tile": None}
     assert record["settings"]["consistency"]["cancel_round_trip"] is (not tiny.card)
     assert record["settings"]["control"] is not None
     assert record["prior"]["sha256"] == tiny.hash
     assert [c["name"] for c in record["cameras"]] == list(inputs.rig.names)
     assert record["versions"]["torch"] == torch.__version__
-    assert set(record["seconds"]) == {"conditions", "sampling", "texture"}
+    assert set(record["seconds"]) == {"conditions", "sampling", "decode", "texture"}
     assert record["peak_memory_gb"]["process"] > 0.0
     assert record["figures"]["overlap_psnr_db"] > 0.0
     assert 0.0 < record["figures"]["coverage"] <= 1.0

@@ -149,7 +149,8 @@ def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_devices_have_names() -> None:
     workers = local_workers(["cuda:0", "cuda:1"], {"mini": "mini", "suits": "/models/suits"})
     assert list(workers) == ["cuda0", "cuda1"]
-    assert workers["cuda1"][-3:] == ["cuda:1", "mini=mini", "suits=/models/suits"]
+    assert workers["cuda1"][-4:] == ["cuda:1", "auto", "mini=mini", "suits=/models/suits"]
+    assert local_workers(["cpu"], {"mini": "mini"}, "low")["cpu"][-3:] == ["cpu", "low", "mini=mini"]
     for wrong in (["toaster"], ["cuda:"], ["cuda:0", "cuda:0"], ["cpu:1"], [""]):
         with pytest.raises(UserError, match="device"):
             local_workers(wrong, {})

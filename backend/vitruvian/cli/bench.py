@@ -18,6 +18,12 @@ def bench(
     ] = "all",
     prior: Annotated[str, PRIOR] = "mini",
     device: Annotated[str, DEVICE] = "auto",
+    size_of: Annotated[
+        Literal["sd15"] | None,
+        typer.Option(
+            help="generate: networks of this family's size with random weights, which cost the same."
+        ),
+    ] = None,
     overhead: Annotated[
         bool, typer.Option("--overhead", help="wire: also compare a whole job with the same one submitted.")
     ] = False,
@@ -52,7 +58,7 @@ def bench(
         return
     from vitruvian.cli.progress import progress_report
     from vitruvian.evaluate.bench.fuse import bench_fuse
-    from vitruvian.evaluate.bench.generate import bench_generate
+    from vitruvian.evaluate.bench.generate import bench_full_size, bench_generate
     from vitruvian.evaluate.bench.render import bench_render
     from vitruvian.generation import choose_device
 
@@ -63,8 +69,10 @@ def bench(
         print_targets("fusion of 16 views of 1024 px", bench_fuse(chosen))
     if what in ("generate", "all"):
         with progress_report() as report:
-            table = bench_generate(prior, chosen, report)
-        print_targets("the demo's job: 16 views, 20 steps, 1024 px texture", table)
+            if size_of is None:
+                bench_generate(prior, chosen, report, print_targets)
+            else:
+                bench_full_size(size_of, chosen, report, print_targets)
     if what == "scaling":
         from vitruvian.evaluate.bench.scaling import bench_scaling
 

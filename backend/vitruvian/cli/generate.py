@@ -133,6 +133,15 @@ Device = Annotated[
     typer.Option(help="auto, cpu, cuda, or one graphics card such as cuda:1.", rich_help_panel=MACHINE),
 ]
 
+Memory = Annotated[
+    str,
+    typer.Option(
+        help="How much is on the graphics card at once: auto (what fits), low (a view at a time), "
+        "offload (also a network at a time: least, and slow).",
+        rich_help_panel=MACHINE,
+    ),
+]
+
 
 def generate(
     prompt: Prompt,
@@ -154,6 +163,7 @@ def generate(
     extra_views: ExtraViews = 0,
     out: Out = Path("out/human"),
     device: Device = "auto",
+    memory: Memory = "auto",
 ) -> None:
     """Paint a body from a description, from every side, and join the views into one texture.
 

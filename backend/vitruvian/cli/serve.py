@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,6 +34,10 @@ def serve(
             show_default="mini",
         ),
     ] = None,
+    memory: Annotated[
+        Literal["auto", "low", "offload"],
+        typer.Option(help="How much is on a graphics card at once, as for generate."),
+    ] = "auto",
     idle_minutes: Annotated[
         float, typer.Option(help="Give memory back after so long without work; 0: never.", min=0.0)
     ] = 10.0,
@@ -69,7 +73,7 @@ def serve(
         min_free=round(min_free_gb * 2**30),
     )
     check_exposure(config)
-    supervisor = Supervisor(settings_line(config, local_workers(device or ["auto"], priors)))
+    supervisor = Supervisor(settings_line(config, local_workers(device or ["auto"], priors, memory)))
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), lambda *_: supervisor.stop())
     print(f"state {config.state}, process {os.getpid()}", file=sys.stderr, flush=True)

@@ -13,8 +13,11 @@ from vitruvian.core.errors import UserError
 def train_prior(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, sample sheets and the finished model.")],
     part: Annotated[
-        Literal["data", "vae", "text", "diffusion", "decoder", "all"],
-        typer.Option(help="Which part: data renders and paints people; the others learn, in that order."),
+        Literal["data", "vae", "text", "diffusion", "decoder", "tiny", "all"],
+        typer.Option(
+            help="Which part: data renders and paints people; the others learn, in that order. "
+            "all leaves out tiny, the small autoencoder."
+        ),
     ] = "all",
     minutes: Annotated[
         float, typer.Option(help="Time for learning: about 90 on two processor cores, 25 on a graphics card.")

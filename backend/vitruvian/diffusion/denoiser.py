@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vitruvian.diffusion.chunks import ChunkSize, in_chunks
 from vitruvian.diffusion.control import embed_controls
 from vitruvian.diffusion.prior import Prediction, Prior
 from vitruvian.diffusion.rows import rows_of
@@ -183,6 +184,7 @@ def with_guidance(
     scale: float,
     chunks: Sequence[Sequence[int]],
     rescale: float = 0.0,
+    size: ChunkSize | None = None,
 ) -> Denoiser:
     """Classifier-free guidance (Ho and Salimans 2022) on x0, both halves in one batch, views in chunks.
 
@@ -192,6 +194,7 @@ def with_guidance(
     Args:
         positive, negative: one text a view each.
         chunks: the views of each batch, in order; together they are all views, once each.
+        size: cuts chunks further, and shrinks where memory runs out; None leaves them as they are.
         rescale: share of guidance's gain in spread that is taken back (Lin et al. 2024, section 3.4), 0 to 1.
     """
 
@@ -205,17 +208,22 @@ def with_guidance(
             texts[tuple(views)] = TextStates.stack(halves)
         return texts[tuple(views)]
 
+    def evaluate(x_t: Tensor, level: NoiseLevel, views: Sequence[int]) -> Tensor:
+        made = denoise(x_t[rows_of(views, x_t.device)], level, text_of(views), views)
+        if scale == 1.0:
+            return made[0]
+        without, with_text = made
+        strong = without + scale * (with_text - without)
+        return _match_spread(strong, with_text, rescale) if rescale > 0.0 else strong
+
     def guided(x_t: Tensor, level: NoiseLevel) -> Tensor:
         x0 = torch.empty_like(x_t)
+
+        def work(views: Sequence[int]) -> None:
+            x0[rows_of(views, x_t.device)] = evaluate(x_t, level, views)
+
         for views in chunks:
-            rows = rows_of(views, x_t.device)
-            made = denoise(x_t[rows], level, text_of(views), views)
-            if scale == 1.0:
-                x0[rows] = made[0]
-                continue
-            without, with_text = made
-            strong = without + scale * (with_text - without)
-            x0[rows] = _match_spread(strong, with_text, rescale) if rescale > 0.0 else strong
+            in_chunks(views, size or ChunkSize("views painted together", len(views)), work)
         return x0
 
     return guided

@@ -11,7 +11,7 @@ import torch
 
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.adapters import adapter_files, add_ip_adapter, fuse_lora, lora_file
-from vitruvian.diffusion.catalogue import CATALOGUE, KnownPrior
+from vitruvian.diffusion.catalogue import CATALOGUE, KnownPrior, VramMode
 from vitruvian.diffusion.parts import hash_files, load_part, read_json
 from vitruvian.diffusion.prior import Prior, prediction_of, quick_dtype
 from vitruvian.diffusion.recipe import AdapterSource, ControlSource, Recipe, read_recipe
@@ -28,13 +28,18 @@ from vitruvian.diffusion.sources import (
 
 
 def load_prior(
-    name_or_path: str | Path = "mini", device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+    name_or_path: str | Path = "mini",
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    memory: VramMode = "auto",
 ) -> Prior:
     """Load "mini" (bundled), "sd15", "sdxl", a folder in diffusers' layout, a hub id, a single .safetensors
     file, or a recipe (.json) that puts ControlNets, LoRAs and an IP-Adapter on one of these.
 
     Args:
         dtype: of the networks but the autoencoder; None takes what the device is fast at.
+        memory: "auto" puts every network on the device; else they stay in the computer's memory, from where
+            `memory.resident` brings them.
 
     Raises:
         UserError: unknown or incomplete prior, corrupt weights, an unsupported layout, parts that do not fit
@@ -51,7 +56,7 @@ def load_prior(
     if tiny is not None:
         prior = replace(prior, tiny_vae=load_part("vae_tiny", tiny, dtype))
     prior, added = _with_adapters(prior, recipe, base.folder, family)
-    _settle(prior)
+    _settle(prior, memory)
     files = [*base.files, *controls.folders, *([] if tiny is None else [tiny]), *added]
     return replace(prior, hash=hash_files(files))
 
@@ -199,11 +204,12 @@ def _with_adapters(
     return replace(prior, style=style), [*files, weights, encoder]
 
 
-def _settle(prior: Prior) -> None:
-    """Every network on the device, for evaluation only."""
+def _settle(prior: Prior, memory: VramMode) -> None:
+    """Every network where `memory` wants it, for evaluation only."""
+    place = prior.device if memory == "auto" else torch.device("cpu")
     encoders = [prior.text_encoder, prior.text_encoder_2, prior.style and prior.style.image_encoder]
     models = [prior.vae, prior.tiny_vae, prior.unet, *encoders, *prior.controlnets.values()]
     for model in models:
         if model is not None:
             # Channels last: convolutions run about 1.4 times as fast on CPUs, no slower on graphics cards.
-            model.to(prior.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+            model.to(place, memory_format=torch.channels_last).eval().requires_grad_(False)

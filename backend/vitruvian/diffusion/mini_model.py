@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
@@ -47,6 +48,8 @@ class MiniShape:
     unet_heads: tuple[int, int, int] = (2, 4, 5)
     unet_groups: int = 16
     hint_channels: tuple[int, ...] = (8, 16, 32, 64)
+    tiny_channels: int = 24
+    """Of the tiny autoencoder, which has one width throughout."""
     image_size: int = IMAGE_SIZE
 
     @property
@@ -68,6 +71,19 @@ def build_vae(shape: MiniShape) -> AutoencoderKL:
         sample_size=shape.image_size,
         mid_block_add_attention=False,
         scaling_factor=1.0,  # the weights hold it: `fold_normalisation`
+    )
+
+
+def build_tiny_vae(shape: MiniShape) -> AutoencoderTiny:
+    """TAESD's shape: one width, one block a level, no normalisation; for the latents of `build_vae`'s."""
+    levels = len(shape.vae_channels)
+    widths = (shape.tiny_channels,) * levels
+    return AutoencoderTiny(
+        encoder_block_out_channels=widths,
+        decoder_block_out_channels=widths,
+        latent_channels=shape.latent_channels,
+        num_encoder_blocks=(1,) * levels,
+        num_decoder_blocks=(1,) * levels,
     )
 
 

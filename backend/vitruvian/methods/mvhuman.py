@@ -22,7 +22,9 @@ from vitruvian.core.images import Avatar, Conditions, Texture, ViewSet
 from vitruvian.core.mesh import Mesh
 from vitruvian.core.report import Preview, Report
 from vitruvian.diffusion.attention import attention_bank, with_reference
-from vitruvian.diffusion.consistency import ConsistencySettings, Fuser, with_consistency
+from vitruvian.diffusion.catalogue import VramMode
+from vitruvian.diffusion.consistency import Codec, ConsistencySettings, Fuser, with_consistency
+from vitruvian.diffusion.counting import suited_consistency
 from vitruvian.diffusion.denoiser import (
     Denoiser,
     NoiseLevel,
@@ -32,6 +34,7 @@ from vitruvian.diffusion.denoiser import (
     with_guidance,
 )
 from vitruvian.diffusion.latents import decode, encode, latent_shape
+from vitruvian.diffusion.memory import Sizes, plan_memory, resident
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.sampling import SamplerName, make_scheduler, sample, view_noise
 from vitruvian.diffusion.style import encode_style, style_weight, with_style
@@ -39,7 +42,7 @@ from vitruvian.diffusion.text import encode_negatives, encode_prompts, view_prom
 from vitruvian.diffusion.text_states import TextStates
 from vitruvian.diffusion.weights import ControlWeight
 from vitruvian.methods.inputs import Inputs, check_inputs
-from vitruvian.methods.record import describe_cameras, peak_memory_gb, timed, versions
+from vitruvian.methods.record import Account, describe_cameras, peak_memory_gb, versions
 from vitruvian.render.conditions import render_conditions
 from vitruvian.texture.fuse import TextureFuser, fuse
 from vitruvian.texture.neighbour import NeighbourWarpFuser
@@ -72,8 +75,10 @@ class MVHumanSettings:
     style_weight: float | None = None
     """How much a style image counts; None takes what suits the prior."""
     texture_size: int = 1024
-    chunk: int = 8
-    """Views evaluated together; bounds the memory."""
+    chunk: int | None = None
+    """Views evaluated together; None takes what fits."""
+    memory: VramMode = "auto"
+    """How much is on the graphics card at once."""
 
 
 FUSERS: dict[FuserName, type[TextureFuser] | type[NeighbourWarpFuser]] = {
@@ -99,10 +104,10 @@ def run(inputs: Inputs, settings: MVHumanSettings, prior: Prior, report: Report)
     """
     check_texture_size(settings.texture_size)
     settings = suited(settings, prior)
-    times: dict[str, float] = {}
-    views = paint_views(inputs, settings, prior, report, times)
+    account = Account()
+    views = paint_views(inputs, settings, prior, report, account)
     mesh = inputs.body.mesh.to(prior.device)
-    with timed(times, "texture"):
+    with account.timed("texture"):
         texture = fuse(views, mesh, settings.texture_size, report=report)
     record = {
         "method": "mvhuman",
@@ -118,7 +123,9 @@ def run(inputs: Inputs, settings: MVHumanSettings, prior: Prior, report: Report)
             "made_of": dict(prior.made_of),
         },
         "versions": versions(),
-        "seconds": times,
+        "seconds": account.seconds,
+        "memory": account.memory,
+        "notes": account.notes,
         "peak_memory_gb": peak_memory_gb(prior.device),
         "figures": figures(views, mesh, texture),
         "cameras": describe_cameras(inputs.rig),
@@ -131,29 +138,36 @@ def paint_views(
     settings: MVHumanSettings,
     prior: Prior,
     report: Report,
-    times: dict[str, float] | None = None,
+    account: Account | None = None,
 ) -> ViewSet:
     """Pictures of all views, as the sampler made them: nothing is fused after it.
 
     Args:
-        times: is told the seconds of each stage.
+        account: is told the seconds of each stage, and how the work was cut.
 
     Raises:
-        UserError: inputs that cannot be painted.
+        UserError: inputs that cannot be painted, or not with the memory that there is.
     """
     check_inputs(inputs, prior)
     settings = suited(settings, prior)
-    times = times if times is not None else {}
+    account = account or Account()
     body, rig = inputs.body.to(prior.device), inputs.rig.to(prior.device)
-    with timed(times, "conditions"):
+    plan = plan_memory(prior, settings.memory, len(rig), rig.height, rig.width, settings.chunk)
+    sizes = plan.sizes()
+    with account.timed("conditions"):
         report("conditions", 0, 1)
         keypoints = body.keypoints if "pose" in prior.controlnets else None
         conditions, gbuffer = render_conditions(body.mesh, rig, keypoints)
         fuser = None if settings.consistency is None else FUSERS[settings.fuser](body.mesh, rig, gbuffer)
         report("conditions", 1, 1)
-    with timed(times, "sampling"):
+    with resident(prior, settings.memory):
         texture = TexturePreview(body.mesh, rig, gbuffer)
-        images = _sample(inputs, conditions, fuser, settings, prior, report, texture)
+        with account.timed("sampling"):
+            latents = _sample(inputs, conditions, fuser, settings, prior, report, texture, sizes)
+        with account.timed("decode"):
+            images = decode(prior, latents, sizes.pictures)
+    account.memory = {"mode": settings.memory, **sizes.describe()}
+    account.notes += sizes.notes
     return ViewSet(images, rig, gbuffer)
 
 
@@ -165,11 +179,12 @@ def _sample(
     prior: Prior,
     report: Report,
     texture: TexturePreview,
-) -> Float[Tensor, "N 3 H W"]:
+    sizes: Sizes,
+) -> Float[Tensor, "N C h w"]:
     """The sampling itself: the denoiser, wrapped, and a loop. Nothing in `settings` is left open any more."""
     assert settings.guidance is not None
     assert settings.control is not None
-    rig, chunk = inputs.rig, settings.chunk
+    rig = inputs.rig
     report("sampling", 0, settings.steps)
     positive, negative = _told(inputs, prior)
     references = [reference_view(rig)] if settings.reference and len(rig) > 1 else []
@@ -184,21 +199,29 @@ def _sample(
         denoise: TextDenoiser = make_denoiser(prior, control_images(conditions), settings.control)
         if bank is not None:
             denoise = with_reference(denoise, bank, references, settings.reference_end)
-        chunks = view_chunks(len(rig), chunk, references)
-        guided: Denoiser = with_guidance(denoise, positive, negative, settings.guidance, chunks)
+        chunks = view_chunks(len(rig), sizes.views.size, references)
+        guided: Denoiser = with_guidance(
+            denoise, positive, negative, settings.guidance, chunks, size=sizes.views
+        )
         if fuser is not None and settings.consistency is not None:
+            final = _codec(prior, sizes, tiny=False)
             guided = with_consistency(
                 guided,
                 fuser,
-                functools.partial(encode, prior, chunk=chunk, quick=True),
-                functools.partial(decode, prior, chunk=chunk, quick=True),
+                _codec(prior, sizes, tiny=True) if settings.consistency.tiny else final,
                 settings.consistency,
                 watch=lambda level, images: pictures.append(images),
+                final=final,
             )
         noise = view_noise(settings.seed, rig.names, latent_shape(prior, rig.height, rig.width), prior.device)
-        scheduler = make_scheduler(prior.scheduler, settings.sampler, settings.steps, prior.device)
-        latents = sample(guided, noise, scheduler, after_step)
-    return decode(prior, latents, chunk)
+        scheduler = make_scheduler(prior.scheduler, settings.sampler, settings.steps)
+        return sample(guided, noise, scheduler, after_step)
+
+
+def _codec(prior: Prior, sizes: Sizes, tiny: bool) -> Codec:
+    """The autoencoder as it is used between steps."""
+    how = {"chunk": sizes.pictures, "quick": True, "tiny": tiny}
+    return Codec(functools.partial(encode, prior, **how), functools.partial(decode, prior, **how))
 
 
 def _told(inputs: Inputs, prior: Prior) -> tuple[TextStates, TextStates]:
@@ -251,8 +274,8 @@ def suited(settings: MVHumanSettings, prior: Prior) -> MVHumanSettings:
         guidance = float(prior.card.get("guidance", OWN_GUIDANCE)) if prior.card else plain
     if control is None:
         control = {**({} if prior.card else SD_CONTROL), **prior.control}
-    if consistency is not None and consistency.cancel_round_trip is None:
-        consistency = replace(consistency, cancel_round_trip=not prior.card)
+    if consistency is not None:
+        consistency = suited_consistency(consistency, prior, settings.steps, 1 if guidance == 1.0 else 2)
     style = settings.style_weight
     if style is None:
         style = 0.0 if prior.style is None else prior.style.scale

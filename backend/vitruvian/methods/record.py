@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -15,14 +16,28 @@ import torch
 from vitruvian.core.camera import CameraRig
 
 
-@contextmanager
-def timed(times: dict[str, float], stage: str) -> Iterator[None]:
-    """Adds the seconds spent in the block to `times[stage]`."""
-    begin = time.perf_counter()
-    try:
-        yield
-    finally:
-        times[stage] = round(times.get(stage, 0.0) + time.perf_counter() - begin, 3)
+@dataclass
+class Account:
+    """What a run writes down while it goes on."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """By stage."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """The memory mode, and what was worked on together in the end."""
+    notes: list[str] = field(default_factory=list)
+    """What a user should be told."""
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the block's seconds to those of `stage`; a graphics card finishes its work within."""
+        begin = time.perf_counter()
+        try:
+            yield
+            if torch.cuda.is_available() and torch.cuda.is_initialized():
+                torch.cuda.synchronize()
+        finally:
+            spent = time.perf_counter() - begin
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + spent, 3)
 
 
 def peak_memory_gb(device: torch.device) -> dict[str, float]:

@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from vitruvian.core.errors import UserError
 
 
-def local_workers(devices: Sequence[str], priors: Mapping[str, str]) -> dict[str, list[str]]:
+def local_workers(
+    devices: Sequence[str], priors: Mapping[str, str], memory: str = "auto"
+) -> dict[str, list[str]]:
     """Command lines of workers, one for each device.
 
     Args:
         devices: as for `generate`; ["auto"] takes every CUDA card, or else the processor.
         priors: what stands behind each name that clients may use.
+        memory: how much is on a card at once, as for `generate`.
 
     Raises:
         UserError: a name that is no device's, or one that is there twice. Whether there is such a card is the
@@ -32,7 +35,7 @@ def local_workers(devices: Sequence[str], priors: Mapping[str, str]) -> dict[str
         names = [f"cuda:{index}" for index in range(_count_cards())] or ["auto"]
     pairs = [f"{name}={prior}" for name, prior in priors.items()]
     command = [sys.executable, "-m", "vitruvian.service.worker"]
-    return {name.replace(":", ""): [*command, name, *pairs] for name in names}
+    return {name.replace(":", ""): [*command, name, memory, *pairs] for name in names}
 
 
 def _count_cards() -> int:

@@ -7,8 +7,9 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from vitruvian.body.body import Body
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.report import Preview, Report
+from vitruvian.diffusion.catalogue import VramMode
 from vitruvian.diffusion.loading import load_prior
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.vocabulary import prompt_notes
@@ -54,11 +56,13 @@ class Painter:
         device: as for `generate`.
         priors: what stands behind each name that clients may use (a name, folder or hub id); the first one
             is loaded before there is a job.
+        memory: how much is on the card at once, as for `generate`.
     """
 
-    def __init__(self, device: str, priors: Mapping[str, str]) -> None:
+    def __init__(self, device: str, priors: Mapping[str, str], memory: str = "auto") -> None:
         self._device = choose_device(device)
         self._priors = dict(priors)
+        self._memory = memory
         self._loaded: dict[str, Prior] = {}
 
     def warm_up(self) -> dict[str, Any]:
@@ -77,20 +81,25 @@ class Painter:
             Cancelled: the job is to be stopped.
         """
         settings = Settings(**order.settings)
-        job = job_from(settings, self._priors[settings.prior])
+        job = replace(job_from(settings, self._priors[settings.prior]), memory=self._memory)
         check_job(job)
         report = report_to(progress)
         report("body and cameras", 0, 1)
         scene = read_scene(Path(order.scene))
         body, rig, prompts = self._inputs(scene)
-        for note in (*body.uv_report, *doubts_about(scene)):
+        told = [*body.uv_report, *doubts_about(scene)]
+        for note in told:
             progress.warn(note)
         report("image model", 0, 1)
         prior = self._prior(settings.prior)
-        for note in prompt_notes(prior, rig, job.prompt, job.negative, prompts):
+        told += (words := prompt_notes(prior, rig, job.prompt, job.negative, prompts))
+        for note in words:
             progress.warn(note)
         with checked_at_each_layer(progress.check):
             avatar = paint(job, body, rig, prior, report, prompts)
+        for note in avatar.report["notes"]:  # what only painting could tell
+            if note not in told:
+                progress.warn(note)
         avatar.report["body"] = {"mesh": body.mesh.name}
         write_files(avatar, folder, report=report)
         _number_views(folder, avatar.views.rig)
@@ -110,7 +119,9 @@ class Painter:
             self._loaded.clear()
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
-            self._loaded[name] = load_prior(self._priors[name], self._device)
+            self._loaded[name] = load_prior(
+                self._priors[name], self._device, memory=cast(VramMode, self._memory)
+            )
         return self._loaded[name]
 
 

@@ -235,13 +235,13 @@ def take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def main() -> None:
-    """`python -m vitruvian.service.worker DEVICE NAME=PRIOR ...`"""
+    """`python -m vitruvian.service.worker DEVICE MEMORY NAME=PRIOR ...`"""
     commands, answers = take_over_pipes()
-    device, *named = sys.argv[1:]
+    device, memory, *named = sys.argv[1:]
     from vitruvian.service.painting import Painter
 
     try:
-        painter = Painter(device, dict(pair.split("=", 1) for pair in named))
+        painter = Painter(device, dict(pair.split("=", 1) for pair in named), memory)
         about = painter.warm_up()
     except UserError as error:
         write_message(answers, {"t": "unfit", "why": str(error)})

@@ -14,10 +14,11 @@ from vitruvian.wardrobe.dataset import DataPlan, painted_paths, prepare_data
 from vitruvian.wardrobe.train_decoder import train_decoder
 from vitruvian.wardrobe.train_diffusion import train_diffusion
 from vitruvian.wardrobe.train_text import TEXT_START, train_text
+from vitruvian.wardrobe.train_tiny import train_tiny
 from vitruvian.wardrobe.train_vae import train_vae
 from vitruvian.wardrobe.training import Budget, Log
 
-Part = Literal["data", "vae", "text", "diffusion", "decoder", "all"]
+Part = Literal["data", "vae", "text", "diffusion", "decoder", "tiny", "all"]
 PARTS: tuple[Part, ...] = get_args(Part)
 SHARES = {"vae": 0.27, "text": 0.06, "diffusion": 0.57, "decoder": 0.10}
 """Of the minutes, when all parts are trained."""
@@ -53,7 +54,8 @@ def train_prior(
 
     Args:
         part: "data" renders and paints people; "vae", "text", "diffusion" and "decoder" train, in that order
-            ("decoder" sharpens what "vae" began); "all" does everything.
+            ("decoder" sharpens what "vae" began); "all" does everything but "tiny": the tiny autoencoder
+            stands beside the others and has to be made again when "vae" or "decoder" change.
         minutes: of training in all, or of the one part; resumed runs count towards them.
         resume: go on from the checkpoints in `out`, where there are any.
         subjects: how many different people are rendered.
@@ -82,7 +84,7 @@ def train_prior(
         prepare_data(
             out / "data-validation", DataPlan(people, outfits=1, split="validation", seed=seed), log, workers
         )
-    elif part in ("vae", "diffusion", "decoder") and not painted_paths(out / "data"):
+    elif part in ("vae", "diffusion", "decoder", "tiny") and not painted_paths(out / "data"):
         raise UserError(
             "part", part, f"finds no people in {out / 'data'}", "Run --part data first, or --part all"
         )
@@ -100,6 +102,8 @@ def train_prior(
         )
     if part in ("decoder", "all"):
         train_decoder(out, shape, budget("decoder"), log, resume, device, seed)
+    if part == "tiny":
+        train_tiny(out, shape, budget("tiny"), log, resume, device, seed)
     return out / "prior"
 
 
@@ -130,7 +134,7 @@ def adopt_prior(source: Path, out: Path) -> None:
 
 def _forget(out: Path, part: Part) -> None:
     """Start a part anew: its checkpoint goes, and latents go with the autoencoder that made them."""
-    for name in ("vae", "text", "diffusion", "decoder"):
+    for name in ("vae", "text", "diffusion", "decoder", "tiny"):
         if part in (name, "all"):
             (out / "checkpoints" / f"{name}.safetensors").unlink(missing_ok=True)
     if part in ("vae", "all"):

@@ -6,7 +6,7 @@ copy of the mesh that is nobody else's, and the beats after it read that in slic
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -66,10 +66,8 @@ def rig_steps(
         return None
     ordered = _ordered_bones(armature)
     index_of = {bone.name: index for index, bone in enumerate(ordered)}
-    joint_of_group = {
-        group.index: index_of[group.name] for group in body.vertex_groups if group.name in index_of
-    }
-    if not joint_of_group or len(ordered) > MAX_JOINTS:
+    joint_of_group = np.array([index_of.get(group.name, -1) for group in body.vertex_groups], np.int32)
+    if not (joint_of_group >= 0).any() or len(ordered) > MAX_JOINTS:
         return None
     world, rest = _frames(armature.evaluated_get(depsgraph), ordered, scale)
     parents = [index_of[bone.parent.name] if bone.parent else -1 for bone in ordered]
@@ -81,7 +79,7 @@ def rig_steps(
 
 def _read(
     copy: bmesh.types.BMesh,
-    joint_of_group: dict[int, int],
+    joint_of_group: NDArray[np.int32],
     vertices: NDArray[np.floating],
     bones: _Bones,
 ) -> RigSteps:
@@ -95,8 +93,8 @@ def _read(
         layer, verts = copy.verts.layers.deform.active, iter(copy.verts)
         for begin in range(0, V, SLICE):
             part = slice(begin, min(begin + SLICE, V))
-            held = [] if layer is None else [vertex[layer].items() for vertex in islice(verts, SLICE)]
-            joints[part], weights[part] = _largest(held, joint_of_group, part.stop - begin)
+            rows, groups, values = _held(islice(verts, SLICE), layer)
+            joints[part], weights[part] = _largest(rows, joint_of_group[groups], values, part.stop - begin)
             rest_vertices[part] = _unposed(vertices[part], joints[part], weights[part], transforms)
             yield part.stop - begin
     finally:
@@ -123,22 +121,36 @@ def _ordered_bones(armature: bpy.types.Object) -> list[bpy.types.Bone]:
     return ordered
 
 
+def _held(
+    verts: Iterable[bmesh.types.BMVert], layer: bmesh.types.BMLayerItem | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Vertex (counted from 0), group and weight of each weight of some vertices.
+
+    Nothing but numbers outlives its vertex: thousands of pairs set off Python's garbage collector, which
+    takes longer than the slice.
+    """
+    groups: list[int] = []
+    values: list[float] = []
+    counts: list[int] = []
+    for vertex in verts if layer is not None else ():
+        held = vertex[layer]
+        groups.extend(held.keys())
+        values.extend(held.values())
+        counts.append(len(held))
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return rows, np.array(groups, np.int64), np.array(values, np.float64)
+
+
 def _largest(
-    held: list[list[tuple[int, float]]], joint_of_group: dict[int, int], count: int
+    row: NDArray[np.int64], joint: NDArray[np.int32], value: NDArray[np.float64], count: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Joints and weights [count, WEIGHTS], rows summing to 1; a vertex of no bone hangs on the root.
 
     Args:
-        held: groups and weights of each vertex; empty where the mesh has none at all.
+        row, joint, value: of each weight; the joint of a group that is no bone's is -1.
     """
-    found = [
-        (row, joint_of_group[group], weight)
-        for row, pairs in enumerate(held)
-        for group, weight in pairs
-        if weight > 0.0 and group in joint_of_group
-    ]
-    row, joint, value = np.array(found, np.float64).reshape(-1, 3).T
-    row = row.astype(np.int64)
+    counts = (joint >= 0) & (value > 0.0)
+    row, joint, value = row[counts], joint[counts], value[counts]
     # Largest weight first within each vertex, then its place in the row is its rank.
     order = np.lexsort((-value, row))
     row, joint, value = row[order], joint[order], value[order]

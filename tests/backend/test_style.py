@@ -188,6 +188,16 @@ def test_an_adapter_in_the_priors_folder_is_found(tmp_path: Path) -> None:
     assert load_prior(folder).style is not None
 
 
+def test_an_adapter_as_its_repository_lays_it_out_is_found(tmp_path: Path) -> None:
+    """Weights of SDXL in one folder, the image encoder that they share with SD 1.5's in another."""
+    folder = build_tiny_sdxl(tmp_path / "p")
+    made = build_tiny_adapter(tmp_path / "made", folder)
+    for place, inside in (("sdxl_models", "ip_adapter.safetensors"), ("models", "image_encoder")):
+        (folder / "ip_adapter" / place).mkdir(parents=True)
+        (made / inside).rename(folder / "ip_adapter" / place / inside)
+    assert load_prior(folder).style is not None
+
+
 def test_adapters_that_do_not_fit_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     adapter = build_tiny_adapter(tmp_path / "adapter", folders["sdxl"])
     path = tmp_path / "prior.json"

@@ -20,6 +20,7 @@ from vitruvian.diffusion.sources import folder_or_hub, is_hub_id, weights_file
 from vitruvian.diffusion.style import StyleAdapter, encode_pixels, set_weight
 
 _FITS = "Use one that was trained on the same base: SD 1.5 and SDXL do not take each other's"
+_ENCODER = "image_encoder"
 _FIRST_HALF = re.compile(r"(lora_down|lora\.down|lora_A|lora_linear_layer\.down)(\.\w+)?\.weight$")
 
 
@@ -101,12 +102,12 @@ def adapter_files(source: AdapterSource, family: KnownPrior | None) -> tuple[Pat
     local = Path(source.model).expanduser()
     if local.is_dir():
         file = _weights_in(local, source.file)
-        return file, local / source.image_encoder if source.image_encoder else file.parent / "image_encoder"
+        return file, local / source.image_encoder if source.image_encoder else _encoder_in(local, file)
     if source.file is None:
         raise UserError(
             "prior.ip_adapter.file", None, "is missing", f"Say which file of {source.model} is meant"
         )
-    encoder = source.image_encoder or (Path(source.file).parent / "image_encoder").as_posix()
+    encoder = source.image_encoder or (Path(source.file).parent / _ENCODER).as_posix()
     wanted = (source.file, f"{encoder}/config.json", f"{encoder}/model.safetensors")
     if not is_hub_id(source.model):
         folder_or_hub("prior.ip_adapter.model", source.model)
@@ -117,11 +118,18 @@ def adapter_files(source: AdapterSource, family: KnownPrior | None) -> tuple[Pat
 def _weights_in(folder: Path, name: str | None) -> Path:
     if name is not None:
         return weights_file("prior.ip_adapter.file", folder / name)
-    found = sorted(folder.glob("*.safetensors"))
+    found = [p for p in sorted(folder.rglob("*.safetensors")) if _ENCODER not in p.relative_to(folder).parts]
     if len(found) != 1:
         what = f"holds {len(found)} .safetensors files"
         raise UserError("prior.ip_adapter.model", str(folder), what, 'Name the one that is meant as "file"')
     return found[0]
+
+
+def _encoder_in(folder: Path, weights: Path) -> Path:
+    """Beside the weights; or, as IP-Adapter's own repository has it for SDXL, the only one in `folder`."""
+    beside = weights.parent / _ENCODER
+    inside = [path for path in folder.rglob(_ENCODER) if path.is_dir()]
+    return inside[0] if not beside.is_dir() and len(inside) == 1 else beside
 
 
 def add_ip_adapter(prior: Prior, file: Path, encoder_folder: Path, scale: float) -> StyleAdapter:

@@ -7,9 +7,16 @@ import types
 
 import pytest
 import torch
+from shapes import sphere
 
+from vitruvian import generation
+from vitruvian.core.images import Avatar, GBuffer, Texture, ViewSet
+from vitruvian.core.mesh import Mesh
+from vitruvian.job import GenerateJob
 from vitruvian.render import raster_kaolin
 from vitruvian.render.kaolin_note import WHEELS, install_line, kaolin_note
+from vitruvian.render.rigs import default_rig
+from vitruvian.service import painting
 
 
 @pytest.fixture
@@ -67,3 +74,20 @@ def test_torch_outside_kaolins_range_is_named(version: str) -> None:
     line = install_line(version, "13.0")
     assert "2.5.1 to 2.12.1" in line
     assert f"torch=={next(iter(WHEELS))}" in line
+
+
+def test_generate_and_the_server_pass_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def avatar(*arguments: object) -> Avatar:
+        empty = torch.zeros(0)
+        mesh = Mesh(empty.reshape(0, 3), empty.reshape(0, 3).long())
+        rig = default_rig(sphere(subdivisions=1), 16, 1)
+        views = ViewSet(empty, rig, GBuffer(empty, empty, empty))
+        return Avatar(mesh, Texture(empty, empty, empty), views, {"notes": ["an earlier note"]})
+
+    for module in (generation, painting):
+        monkeypatch.setattr(module, "kaolin_note", lambda device: f"nothing for {device}")
+        monkeypatch.setattr(module, "load_prior", lambda *arguments: None)
+    monkeypatch.setattr(generation, "paint", avatar)
+    job = GenerateJob("a woman in a red shirt", out=None, device="cpu")
+    assert generation.run_job(job).report["notes"] == ["an earlier note", "nothing for cpu"]
+    assert painting.Painter("cpu", {"mini": "mini"}).warm_up()["note"] == "nothing for cpu"

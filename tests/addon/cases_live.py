@@ -194,6 +194,24 @@ def case_killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def case_quit() -> None:
+    """What Blender calls when it quits, in the middle of a job: nothing beats or listens any more."""
+    add_body()
+    small(bpy.context.scene.vitruvian)
+    assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+    bpy.ops.wm.save_as_mainfile(filepath=str(FOLDER / "killed.blend"))
+    (job,) = addon("runtime").session().jobs.values()
+    until(lambda: job.state == "running")
+    client, closed = addon("runtime").session()._client, []
+    close = client.close
+    client.close = lambda: closed.append(True) or close()
+    for _ in range(2):  # some versions by a handler and at the interpreter's end
+        addon("handlers")._before_exit()
+        assert not bpy.app.timers.is_registered(addon("pump").tick)
+        assert addon("runtime")._session is None
+    assert closed == [True]
+
+
 def case_opened_again() -> None:
     """The next Blender finds the job; its result waits until its file is open."""
     fresh()

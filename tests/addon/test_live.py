@@ -43,6 +43,13 @@ def test_blender_is_killed_and_opened_again(addon_zip: Path, tmp_path: Path, pai
 
 
 @pytest.mark.blender
+def test_blender_quits_and_is_opened_again(addon_zip: Path, tmp_path: Path, painting: str) -> None:
+    here = (ENVIRONMENTS[1], addon_zip, tmp_path, "cases_live")
+    run_case(*here, "quit", painting)
+    run_case(*here, "opened_again", painting)
+
+
+@pytest.mark.blender
 @pytest.mark.parametrize("python", ENVIRONMENTS, ids=["lts", "newest"])
 def test_with_keys(python: Path, addon_zip: Path, tmp_path: Path) -> None:
     here, keys = (python, addon_zip, tmp_path, "cases_live"), tmp_path / "keys"

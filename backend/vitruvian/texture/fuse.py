@@ -54,7 +54,9 @@ class TextureFuser:
         self._gather = Gather(self._sightings, self._chain)
         self._support = torch.zeros(self._mask.shape, dtype=torch.long, device=self._mask.device)
         self._support[self._mask] = self._shares.count_good()
-        self._seen = self._support[self._mask] > 0
+        # Places as numbers, not as masks: an index by a mask makes the processor wait for a graphics card.
+        self._inner = (self._support.flatten() > 0).nonzero()[:, 0]
+        self._seen = (self._support[self._mask] > 0).nonzero()[:, 0]
         self._keep = (1.0 - smoothstep(views.inset[self._mask][self._seen] - 0.5))[:, None]
 
     @torch.no_grad()
@@ -72,9 +74,9 @@ class TextureFuser:
             left as they came: the background, and what is edge-on to every view.
         """
         colours = self._gather(flatten_pyramid(images.float(), self._chain), self._shares(power))
-        fused = images.permute(0, 2, 3, 1).clone()
-        inner = self._support > 0
-        fused[inner] = torch.lerp(colours[self._seen].to(images.dtype), fused[inner], self._keep)
+        fused = images.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+        flat = fused.view(-1, 3)
+        flat[self._inner] = torch.lerp(colours[self._seen].to(images.dtype), flat[self._inner], self._keep)
         return fused.permute(0, 3, 1, 2).contiguous(), self._support
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from vitruvian.diffusion.consistency import Codec, ConsistencySettings, latent_mask, with_consistency
+from vitruvian.diffusion.counting import affordable_every_n, suited_consistency
 from vitruvian.diffusion.denoiser import NoiseLevel
+from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.sampling import make_scheduler, sample
 from vitruvian.diffusion.variance import align_variance
 
@@ -132,6 +136,41 @@ def test_watcher_sees_the_fused_pictures_of_guided_steps() -> None:
     for step in range(10):
         guided(x_t(), level(step))
     assert seen == [(step, torch.Size([VIEWS, 3, SIZE, SIZE])) for step in (1, 3, 5, 7, 9)]
+
+
+def test_the_tiny_autoencoder_has_all_passes_but_the_last() -> None:
+    """Steps go through the rough one; what the views end as, through the whole one."""
+    used: list[tuple[str, int]] = []
+    now = [0]
+
+    def named(name: str) -> Codec:
+        def note(latents: Tensor) -> Tensor:
+            used.append((name, now[0]))
+            return decode(latents)
+
+        return Codec(encode, note)
+
+    settings = ConsistencySettings(end=0.8, last_passes=2)
+    guided = with_consistency(views_differ, identity, named("tiny"), settings, final=named("whole"))
+    for step in range(10):
+        now[0] = step
+        guided(x_t(), level(step))
+    last = round(0.8 * 9)
+    assert used == [("tiny", step) for step in range(last + 1)] + [("whole", last)]
+
+
+def test_what_is_left_open_follows_the_prior(tiny: Prior) -> None:
+    """Every step for priors that this project trains and with a tiny autoencoder, else what is affordable."""
+    open_settings = ConsistencySettings()
+    own = suited_consistency(open_settings, replace(tiny, card={"guidance": 3.0}), 20, 2)
+    assert (own.every_n, own.tiny, own.cancel_round_trip) == (1, False, False)
+    rough = suited_consistency(open_settings, replace(tiny, tiny_vae=object()), 20, 2)
+    assert (rough.every_n, rough.tiny, rough.cancel_round_trip) == (1, True, True)
+    bare = suited_consistency(open_settings, tiny, 20, 2)
+    assert (bare.tiny, bare.cancel_round_trip) == (False, True)
+    assert bare.every_n == affordable_every_n(tiny, bare, 20, 2) > 1
+    asked = replace(open_settings, every_n=3, tiny=False, cancel_round_trip=False)
+    assert suited_consistency(asked, replace(tiny, tiny_vae=object()), 20, 2) == asked
 
 
 def test_latent_mask_holds_every_touched_cell() -> None:

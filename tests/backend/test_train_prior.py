@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vitruvian.core.errors import Cancelled, UserError
+from vitruvian.diffusion.latents import decode
 from vitruvian.diffusion.loading import load_prior
 from vitruvian.diffusion.mini_model import (
     MiniShape,
@@ -45,6 +46,7 @@ from vitruvian.wardrobe.train_decoder import train_decoder
 from vitruvian.wardrobe.train_diffusion import train_diffusion
 from vitruvian.wardrobe.train_prior import adopt_prior, install_prior, train_prior
 from vitruvian.wardrobe.train_text import sample_captions, tokenize, train_text, train_tokenizer
+from vitruvian.wardrobe.train_tiny import train_tiny
 from vitruvian.wardrobe.train_vae import train_vae
 from vitruvian.wardrobe.training import Budget, Log, Rhythm, learning_rate
 
@@ -341,3 +343,26 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert learning_rate(1.0, 0, 0.0, 100) == pytest.approx(0.01)
     assert learning_rate(1.0, 1000, 0.0) == pytest.approx(1.0)
     assert learning_rate(1.0, 1000, 1.0, floor=0.05) == pytest.approx(0.05)
+
+
+def test_a_tiny_autoencoder_learns_from_the_whole_one(studio: Path, tmp_path: Path) -> None:
+    """What it makes of the whole one's latents comes nearer, and the prior loads with it."""
+    out = tmp_path / "studio"
+    shutil.copytree(studio, out)
+
+    def error(steps: int) -> float:
+        train_tiny(out, TINY, Budget(steps=steps), Log(None), crops=2, crop=32, rhythm=OFTEN)
+        prior = load_prior(out / "prior", dtype=torch.float32)
+        assert prior.tiny_vae is not None
+        latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+        return float((decode(prior, latents, tiny=True) - decode(prior, latents)).square().mean())
+
+    before = load_file(out / "prior" / "vae" / "diffusion_pytorch_model.safetensors")
+    assert error(40) < 0.8 * error(1)
+    after = load_file(out / "prior" / "vae" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_a_tiny_autoencoder_needs_a_whole_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="prior/vae"):
+        train_tiny(tmp_path, TINY, Budget(steps=1), Log(None))

@@ -66,10 +66,15 @@ def random_prior(family: str, device: torch.device, controls: tuple[str, ...] = 
     dtype = torch.float16 if device.type == "meta" else quick_dtype(device)
 
     def make(kind: Any, precision: torch.dtype, **config: Any) -> Any:
-        # Straight onto the device and in the final precision: no second copy in the computer's memory.
-        with torch.device(device):
-            module: nn.Module = kind(**config)
-        return module.to(precision).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        # Straight onto the device and in the final precision: no second copy in anybody's memory.
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(precision)
+        try:
+            with torch.device(device):
+                module: nn.Module = kind(**config)
+        finally:
+            torch.set_default_dtype(before)
+        return module.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
     shape = {"cross_attention_dim": 768, "attention_head_dim": 8}
     config = CLIPTextConfig(**_TEXT)

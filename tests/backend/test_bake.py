@@ -121,7 +121,10 @@ def test_reading_views_in_batches_comes_to_the_same_as_every_look_kept(size: int
     colours, coverage = bake(images)
     expected, expected_coverage = kept(images)
     assert int(((coverage > 0) != (expected_coverage > 0)).sum()) <= 2
-    assert (coverage - expected_coverage).abs().max() < 0.005
+    # What close-ups show is not looked up in the other views, which may have seen it a little better.
+    assert (coverage - expected_coverage).max() < 0.005
+    if not closeups:
+        assert (expected_coverage - coverage).max() < 0.005
     well = expected_coverage > 0.1
     assert (colours - expected)[:, well].abs().max() < 0.002
     assert psnr(colours, expected) > 55.0
@@ -175,3 +178,14 @@ def test_padding_copies_the_nearest_texel() -> None:
             first, second = math.hypot(row - 2, column - 2), math.hypot(row - 6, column - 6)
             if first != second:
                 assert float(padded[0, row, column]) == (0.25 if first < second else 0.75)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_bakes_the_same_texture() -> None:
+    mesh, _, views, texture = baked_globe()
+    there = ViewSet(views.images.cuda(), views.rig.to("cuda"), views.gbuffer.to("cuda"))
+    found = fuse(there, mesh.to("cuda"), 512)
+    assert found.albedo.is_cuda
+    assert float((found.inside.cpu() == texture.inside).float().mean()) > 0.9999
+    assert psnr(found.albedo.cpu()[:, texture.inside], texture.albedo[:, texture.inside]) > 45.0

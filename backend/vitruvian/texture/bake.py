@@ -18,13 +18,12 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from vitruvian.core.images import ViewSet
 from vitruvian.core.mesh import Mesh
 from vitruvian.core.parallel import for_each
 from vitruvian.texture.close import Claims, look_closely
-from vitruvian.texture.planes import ViewPlanes, colour_planes, view_planes
+from vitruvian.texture.planes import ViewPlanes, colour_planes, sample, view_planes
 from vitruvian.texture.points import Points, tolerance
 from vitruvian.texture.project import RANK, SAME_SIDE, SMALLEST_COSINE
 from vitruvian.texture.texels import TexelMap
@@ -66,7 +65,7 @@ class Bake:
 
     @torch.no_grad()
     def __call__(self, images: Float[Tensor, "N 3 H W"]) -> tuple[Float[Tensor, "3 P"], Float[Tensor, "P"]]:
-        """Colour of each texel (0 where no view sees it), and how well it is seen (0 to 1)."""
+        """Colour of each texel (0 where no view sees it), and how well those it is from see it (0 to 1)."""
         pictures = self._pictures(images)
         colours = images.new_empty(3, len(self._texels.index), dtype=torch.float32)
         coverage = torch.empty_like(colours[0])
@@ -97,7 +96,7 @@ class Bake:
                 view = self._views[kept.view]
                 x, y, _ = view.camera.project(points.position)
                 picture = pictures[kept.view][kept.level]
-                colours[:, part] += _sample(picture, _grid(x, y, view, kept.level)) * kept.share
+                colours[:, part] += sample(picture, view.grid(x, y, kept.level)) * kept.share
 
         for_each(read, zip(self._parts, self._shares, strict=True), self._device)
         return colours
@@ -114,10 +113,10 @@ class Bake:
         summed = torch.zeros_like(points.position)
         weights: list[_Share] = []
         for views in self._by_rank:
-            for i in views:
-                for level, look in _looks(points, self._views[i]):
+            for i, cosine in self._facing(points, views):
+                for level, look in _looks(points, self._views[i], cosine, claims):
                     weight = claims.weight(look.cosine, look.density, look.clear, look.seen) / look.trust
-                    summed.addcmul_(_sample(pictures[i][level], look.grid), weight)
+                    summed.addcmul_(sample(pictures[i][level], look.grid), weight)
                     weights.append(_Share(i, level, weight))
             claims.close_rank()
         inverse = 1.0 / claims.total.clamp_min(1e-30)
@@ -125,6 +124,18 @@ class Bake:
         if self._device.type == "cpu":
             shares = [s for s in shares if float(s.share.max()) > _NOTHING]
         return summed * inverse, claims.best, shares
+
+    def _facing(self, points: Points, views: list[int]) -> list[tuple[int, Float[Tensor, "B"]]]:
+        """The views that some of the points face, with the cosines; those they face most come first on a CPU.
+
+        After them there is little left that could matter, and looking for it can be left out. Asking a GPU
+        whether there is anything to do would cost more than doing it.
+        """
+        cosines = [(i, self._views[i].camera.cosine(points.position, points.normal)) for i in views]
+        if points.position.device.type != "cpu":
+            return cosines
+        facing = [item for item in cosines if float(item[1].max()) > SMALLEST_COSINE]
+        return sorted(facing, key=lambda item: -float(item[1].mean()))
 
 
 @dataclass(frozen=True)
@@ -141,38 +152,25 @@ class _Look:
     """Pixels of the full resolution per metre."""
 
 
-def _looks(points: Points, view: ViewPlanes) -> Iterator[tuple[int, _Look]]:
+def _looks(
+    points: Points, view: ViewPlanes, cosine: Float[Tensor, "B"], claims: Claims
+) -> Iterator[tuple[int, _Look]]:
     """A look for each level of the pyramid at which the view may have points to show; each point is in
     one."""
-    hurry = points.position.device.type == "cpu"  # Asking a GPU whether there is anything to do costs more.
-    cosine = view.camera.cosine(points.position, points.normal)
-    if hurry and float(cosine.max()) <= SMALLEST_COSINE:
-        return
+    hurry = points.position.device.type == "cpu"
     x, y, z = view.camera.project(points.position)
     density = view.camera.pixels_per_metre(z)
     inside = view.camera.shows(x, y, z) & (cosine > SMALLEST_COSINE)
+    if hurry:
+        inside &= claims.may_matter(cosine, density)
+        if not bool(inside.any()):
+            return
     for level, chosen in view.at_levels(points.footprint * density, hurry):
         asked = inside if chosen is None else inside & chosen
-        grid = _grid(x, y, view, level)
-        depth, clear, trust, *normal = _sample(view.levels[level].planes, grid).unbind(0)
+        grid = view.grid(x, y, level)
+        depth, clear, trust, *normal = sample(view.levels[level].planes, grid).unbind(0)
         near = (depth - z).abs_() <= tolerance(cosine, density * 0.5**level)
         facing = normal[0] * points.normal[0]
         facing = facing.addcmul_(normal[1], points.normal[1]).addcmul_(normal[2], points.normal[2])
         seen = asked & near & (facing >= SAME_SIDE) & (clear > 0.0)
         yield level, _Look(grid, seen.float(), clear, trust.clamp_min_(1e-6), cosine, density)
-
-
-def _grid(
-    x: Float[Tensor, "B"], y: Float[Tensor, "B"], view: ViewPlanes, level: int
-) -> Float[Tensor, "1 1 B 2"]:
-    """Pixels of the whole picture as `grid_sample` asks for them, within the window of a level."""
-    height, width = view.levels[level].shape
-    scale = 0.5**level
-    grid = torch.empty(1, 1, len(x), 2, device=x.device)
-    torch.mul(x - view.window.left, 2.0 * scale / width, out=grid[0, 0, :, 0])
-    torch.mul(y - view.window.top, 2.0 * scale / height, out=grid[0, 0, :, 1])
-    return grid.sub_(1.0)
-
-
-def _sample(image: Float[Tensor, "C h w"], grid: Float[Tensor, "1 1 B 2"]) -> Float[Tensor, "C B"]:
-    return grid_sample(image[None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0, :, 0]

@@ -6,11 +6,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vitruvian.texture.planes import LevelPlanes, ViewPlanes
+from vitruvian.texture.planes import LevelPlanes, ViewPlanes, sample
 from vitruvian.texture.points import Points, tolerance
 from vitruvian.texture.project import POOR, SAME_SIDE, SMALLEST_COSINE
 from vitruvian.texture.surface import smoothstep
 from vitruvian.texture.taps import bilinear_taps
+
+_NEGLIGIBLE = 1.0 / 1024.0
+"""Share of the colour that is not worth looking for."""
 
 
 class Claims:
@@ -46,6 +49,11 @@ class Claims:
         self.total += weight
         return weight
 
+    def may_matter(self, cosine: Float[Tensor, "B"], density: Float[Tensor, "B"]) -> Bool[Tensor, "B"]:
+        """Whether a view could still add to the points' colours, however clearly it shows them."""
+        most = (cosine * cosine) ** (0.5 * self._power) * density * density
+        return most.mul_(self._left) > self.total * _NEGLIGIBLE
+
     def close_rank(self) -> None:
         """All views of one rank have been weighed: what they claim is not left to the lower ones."""
         self._left = (self._left * (1.0 - self._claimed)).clamp_min_(POOR)
@@ -72,14 +80,17 @@ def look_closely(
             pixel = torch.stack([x - views[i].window.left, y - views[i].window.top], dim=-1)
             for level, chosen in views[i].at_levels(points.footprint * density, hurry=False):
                 asked = inside if chosen is None else inside & chosen
-                rows = asked.nonzero().squeeze(1)
+                allowed = tolerance(cosine, density * 0.5**level)
+                grid = views[i].grid(x, y, level)
+                # Most of these points are hidden from every view: behind all that is around their pixel.
+                farthest = sample(views[i].levels[level].farthest, grid, "nearest")[0]
+                rows = (asked & (z <= farthest + allowed)).nonzero().squeeze(1)
                 if len(rows) == 0:
                     continue
-                allowed = tolerance(cosine[rows], density[rows] * 0.5**level)
                 hit, found, trust, enough = _tap(
                     pixel[rows] * 0.5**level,
                     z[rows],
-                    allowed,
+                    allowed[rows],
                     points.normal[:, rows],
                     views[i].levels[level],
                     pictures[i][level],

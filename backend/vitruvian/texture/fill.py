@@ -24,8 +24,10 @@ PADDING = 16
 """Texels around the islands that repeat the nearest one exactly."""
 _COARSE_BITS = 3
 """Beyond them colours are looked up in blocks of 2^3 texels."""
-_BAND, _QUERIES = 128, 1 << 14
-"""Rows of a texture, and points, that one core works on at a time."""
+_BAND = 128
+"""Rows of a texture that one core works on at a time."""
+_QUERIES = {"cpu": 1 << 14, "cuda": 1 << 20}
+"""Points that are asked for their neighbours together."""
 
 
 Surface = Callable[[Int[Tensor, "B"]], tuple[Float[Tensor, "3 B"], Float[Tensor, "3 B"]]]
@@ -88,8 +90,7 @@ class _Known:
             weight = (0.02 + agreement.clamp_min(0.0) ** 2) / (distance + 1e-3) * (0.02 + self._trust[near])
             colours[:, holes[part]] = (self._colours[:, near] * weight).sum(-1) / weight.sum(-1)
 
-        parts = [slice(i, i + _QUERIES) for i in range(0, len(holes), _QUERIES)]
-        for_each(fill, parts, colours.device)
+        for_each(fill, _parts(holes), colours.device)
 
 
 def smooth_seams(colours: Float[Tensor, "3 P"], texels: TexelMap) -> None:
@@ -120,8 +121,7 @@ def smooth_seams(colours: Float[Tensor, "3 P"], texels: TexelMap) -> None:
         keep = torch.where(total > 1e-9, (depth[own] / _SEAM).clamp(0.0, 1.0), 1.0)
         smoothed[:, part] = torch.lerp(mean, colours[:, around[own]], keep)
 
-    parts = [slice(i, i + _QUERIES) for i in range(0, len(inner), _QUERIES)]
-    for_each(smooth, parts, colours.device)
+    for_each(smooth, _parts(inner), colours.device)
     colours[:, around[inner]] = smoothed
 
 
@@ -185,6 +185,12 @@ def _spread(image: Float[Tensor, "C S S"], known: Bool[Tensor, "S S"]) -> Float[
 
 def _means(image: Float[Tensor, "C H W"], block: int) -> Float[Tensor, "C h w"]:
     return avg_pool2d(image[None], block, ceil_mode=True)[0]
+
+
+def _parts(points: Tensor) -> list[slice]:
+    """Points that are worked on together."""
+    count = _QUERIES.get(points.device.type, _QUERIES["cuda"])
+    return [slice(i, min(i + count, len(points))) for i in range(0, len(points), count)]
 
 
 def _bands(image: Tensor) -> list[slice]:

@@ -10,7 +10,11 @@ from torch import Tensor
 
 
 class NearestPoints:
-    """Finds the points nearest to others; a k-d tree."""
+    """Finds the points nearest to others.
+
+    SciPy's k-d tree: the one part of a fusion that runs on the processor wherever the tensors are. Points and
+    queries on a GPU are copied there, and all cores answer; on a CPU the caller's thread does.
+    """
 
     def __init__(self, points: Float[Tensor, "3 K"]) -> None:
         self._count = points.shape[1]
@@ -22,7 +26,8 @@ class NearestPoints:
     ) -> tuple[Int[Tensor, "B k"], Float[Tensor, "B k"]]:
         """Indices of and distances to the `k` nearest points, or all where there are fewer; nearest first."""
         k = min(k, self._count)
-        distance, nearest = self._tree.query(queries.T.cpu().numpy(), k=k)
+        workers = 1 if queries.device.type == "cpu" else -1
+        distance, nearest = self._tree.query(queries.T.cpu().numpy(), k=k, workers=workers)
         nearest = torch.from_numpy(np.asarray(nearest, dtype=np.int64).reshape(-1, k))
         distance = torch.from_numpy(np.asarray(distance, dtype=np.float32).reshape(-1, k))
         return nearest.to(queries.device), distance.to(queries.device)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import grid_sample, max_pool2d
 
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.images import GBuffer
@@ -32,7 +34,8 @@ class LevelPlanes:
 
     planes: Float[Tensor, "6 h w"]
     """Depth, clearness, trust in the colour, normal (x, y, z)."""
-    mask: Bool[Tensor, "h w"]
+    farthest: Float[Tensor, "1 h w"]
+    """The largest depth around each pixel; 0 where all around is background."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -72,6 +75,24 @@ class ViewPlanes:
             if not hurry or bool(chosen.any()):
                 yield level, chosen
 
+    def grid(self, x: Float[Tensor, "B"], y: Float[Tensor, "B"], level: int) -> Float[Tensor, "1 1 B 2"]:
+        """Pixels of the whole picture as `grid_sample` asks for them, within the window of a level."""
+        height, width = self.levels[level].shape
+        scale = 0.5**level
+        grid = torch.empty(1, 1, len(x), 2, device=x.device)
+        torch.mul(x - self.window.left, 2.0 * scale / width, out=grid[0, 0, :, 0])
+        torch.mul(y - self.window.top, 2.0 * scale / height, out=grid[0, 0, :, 1])
+        return grid.sub_(1.0)
+
+
+def sample(
+    image: Float[Tensor, "C h w"],
+    grid: Float[Tensor, "1 1 B 2"],
+    mode: Literal["bilinear", "nearest"] = "bilinear",
+) -> Float[Tensor, "C B"]:
+    """Look-ups in an image; 0 outside it."""
+    return grid_sample(image[None], grid, mode=mode, padding_mode="zeros", align_corners=False)[0, :, 0]
+
 
 def view_planes(mesh: Mesh, rig: CameraRig, gbuffer: GBuffer) -> list[ViewPlanes]:
     """All views in which the body is seen."""
@@ -103,4 +124,5 @@ def colour_planes(view: ViewPlanes, images: Float[Tensor, "N 3 H W"]) -> list[Fl
 def _level(views: SurfaceViews) -> LevelPlanes:
     trust = purity(views.inset, views.margin) + 1e-3
     normal = views.normal[0].permute(2, 0, 1)
-    return LevelPlanes(torch.cat([views.depth, views.clear, trust, normal]), views.mask[0])
+    farthest = max_pool2d(views.depth, 3, stride=1, padding=1)
+    return LevelPlanes(torch.cat([views.depth, views.clear, trust, normal]), farthest)

@@ -49,16 +49,18 @@ def bench_fuse(
     totals: dict[int, float] = {}
     for size in sizes:
         runs = [_fused(views, mesh, size) for _ in range(repeats)]
-        texture, parts, grown = min(runs, key=lambda run: sum(run[1].values()))
-        plain, plain_seconds, plain_grown = _plain(views, mesh, size)
+        texture, parts, busy, grown = min(runs, key=lambda run: sum(run[1].values()))
+        plain, plain_seconds, plain_busy, plain_grown = _plain(views, mesh, size)
         total = totals[size] = sum(parts.values())
         goal = _GOAL[device.type] if size == 4096 else None
         wanted = "" if goal is None else f"<= {goal:g}"
         lines.append(Target(f"{size} px", total, wanted, None if goal is None else total <= goal, "s"))
         lines += [Target(f"{size} px: {part}", seconds, "", None, "s") for part, seconds in parts.items()]
         lines += [
+            Target(f"{size} px: all cores' time", busy, "", None, "core s"),
             Target(f"{size} px: memory on top of the views", grown, "", None, "GB"),
             Target(f"{size} px: back-projection with grid_sample", plain_seconds, "", None, "s"),
+            Target(f"{size} px: its cores' time", plain_busy, "", None, "core s"),
             Target(f"{size} px: its memory", plain_grown, "", None, "GB"),
             Target(f"{size} px: time against it", total / plain_seconds, "", None),
         ]
@@ -66,8 +68,8 @@ def bench_fuse(
     return lines + _growth(totals)
 
 
-def _fused(views: ViewSet, mesh: Mesh, size: int) -> tuple[Texture, dict[str, float], float]:
-    """The texture, the seconds of each part, and the memory it took."""
+def _fused(views: ViewSet, mesh: Mesh, size: int) -> tuple[Texture, dict[str, float], float, float]:
+    """The texture, the seconds of each part, those of all cores together, and the memory it took."""
     marks: list[float] = []
 
     def report(stage: str, step: int, total: int, preview: Preview | None = None) -> None:
@@ -79,18 +81,20 @@ def _fused(views: ViewSet, mesh: Mesh, size: int) -> tuple[Texture, dict[str, fl
         report("texture", 1, 1)
         return texture
 
+    busy = time.process_time()
     texture, grown = peak_growth(work, views.images.device)
+    busy = time.process_time() - busy
     seconds = [after - before for before, after in pairwise(marks)]
-    return texture, dict(zip(_PARTS, seconds, strict=True)), grown
+    return texture, dict(zip(_PARTS, seconds, strict=True)), busy, grown
 
 
-def _plain(views: ViewSet, mesh: Mesh, size: int) -> tuple[_Plain, float, float]:
-    """What the alternative makes, its seconds, and the memory it took."""
+def _plain(views: ViewSet, mesh: Mesh, size: int) -> tuple[_Plain, float, float, float]:
+    """What the alternative makes, its seconds, those of all cores together, and the memory it took."""
     _wait(views.images.device)
-    begin = time.perf_counter()
+    begin, busy = time.perf_counter(), time.process_time()
     made, grown = peak_growth(lambda: back_project(views, mesh, size), views.images.device)
     _wait(views.images.device)
-    return made, time.perf_counter() - begin, grown
+    return made, time.perf_counter() - begin, time.process_time() - busy, grown
 
 
 def _wait(device: torch.device) -> None:

@@ -61,7 +61,6 @@ MESSAGES_PER_SECOND = 50
 PAUSE_SECONDS = 1.0
 """How long a client waits that was refused with RATE, before it asks for the same again by itself."""
 JOB_SECONDS = 3_600
-ATTEMPTS = 3
 
 SNDHWM = RCVHWM = 64
 HANDSHAKE_MS = 5_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ class Devices:
         self.told: list[tuple[str, ...]] = []
         self.said: list[WorkerReport] = []
         self.orders: list[Order] = []
+        self.waker, self._alarm = socket.socketpair()
 
     def slots(self) -> list[Slot]:
         return list(self.all.values())
@@ -64,7 +66,9 @@ class Devices:
         said, self.said = self.said, []
         return said
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.waker.close()
+        self._alarm.close()
 
 
 class Workshop:
@@ -79,6 +83,10 @@ class Workshop:
         self.dispatcher = Dispatcher(
             self.config, self.store, disk, self.devices, cast(Any, audience), lambda: self.now, per_owner
         )
+
+    def close(self) -> None:
+        self.store.close()
+        self.devices.close()
 
     def ask(self, name: str, owner: str = "ada") -> str:
         spec = json.dumps({"settings": {}}).encode()
@@ -111,7 +119,7 @@ class Workshop:
 def shop(tmp_path: Path) -> Iterator[Workshop]:
     one = Workshop(tmp_path, a="idle")
     yield one
-    one.store.close()
+    one.close()
 
 
 def test_a_device_without_work_gives_its_memory_back(shop: Workshop) -> None:
@@ -131,7 +139,7 @@ def test_memory_is_given_back_on_request_and_never_from_under_a_job(tmp_path: Pa
     shop.later(0.1)
     assert shop.dispatcher.release_memory() == (1, 1)
     assert shop.devices.told == [("sleep", "b")]
-    shop.store.close()
+    shop.close()
 
 
 def test_no_more_devices_are_woken_than_there_is_work_for(tmp_path: Path) -> None:
@@ -143,7 +151,7 @@ def test_no_more_devices_are_woken_than_there_is_work_for(tmp_path: Path) -> Non
     shop.ask("another")
     shop.later(0.1)
     assert shop.devices.told == [("wake", "a"), ("wake", "b")]
-    shop.store.close()
+    shop.close()
 
 
 def test_a_user_has_so_many_jobs_at_work(tmp_path: Path) -> None:
@@ -154,7 +162,7 @@ def test_a_user_has_so_many_jobs_at_work(tmp_path: Path) -> None:
     assert [order.job for order in shop.devices.orders] == [first, other]
     shop.finish("a", shop.devices.orders[0])
     assert shop.devices.orders[-1].job == second
-    shop.store.close()
+    shop.close()
 
 
 def test_a_job_that_takes_too_long_has_failed(shop: Workshop) -> None:

@@ -105,7 +105,7 @@ def test_on_a_full_disk_nothing_is_left_behind(tmp_path: Path) -> None:
     part = PartFile(tmp_path / "blob")
     part._file.close()
     with Path("/dev/full").open("wb", buffering=0) as full:
-        part._file = io.BufferedWriter(full)
+        part._file = io.BufferedWriter(full)  # pyright: ignore[reportAttributeAccessIssue]
         part.write(b"stays in a buffer until it is closed")
         part.discard()
     assert list(tmp_path.iterdir()) == []

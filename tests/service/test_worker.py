@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import runpy
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def test_a_worker_that_cannot_work_says_why(device: str, prior: str) -> None:
     command = [sys.executable, "-m", "vitruvian.service.worker", device, prior]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
-    assert process.stdout is not None
+    assert isinstance(process.stdout, io.BufferedReader)
     told = read_message(process.stdout)
     assert told is not None
     assert told["t"] == "unfit"

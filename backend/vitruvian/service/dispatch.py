@@ -14,7 +14,7 @@ from vitruvian.service.disk import Disk
 from vitruvian.service.executor import Executor, Slot, WorkerReport
 from vitruvian.service.files import StoredFile
 from vitruvian.service.pipes import Order
-from vitruvian.service.rows import TERMINAL, CancelAnswer
+from vitruvian.service.rows import CancelAnswer
 from vitruvian.service.store import Store
 from vitruvian.service.uploads import blob_path
 from vitruvian_protocol import limits
@@ -237,7 +237,7 @@ class Dispatcher:
 
     def _discard(self, job: str, attempt: int) -> None:
         row = self._store.job(job)
-        if row is not None and row.state in TERMINAL and row.attempt == attempt and row.state == "done":
+        if row is not None and row.state == "done" and row.attempt == attempt:
             return
         folder = self._folder(job, attempt)
         for path in (folder, folder.with_name(f"{attempt}.part")):

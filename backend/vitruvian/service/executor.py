@@ -58,6 +58,9 @@ class WorkerReport:
 class Executor(Protocol):
     """Runs orders on devices. Only the gateway decides about queue, retries and results."""
 
+    waker: socket.socket
+    """Readable once there are reports, so that a loop can wait for them."""
+
     def slots(self) -> list[Slot]: ...
 
     def wake(self, slot: str) -> None:
@@ -141,7 +144,6 @@ class LocalExecutor:
             name: _Place(command, logs / f"worker-{name}.log", name) for name, command in commands.items()
         }
         self.waker, self._alarm = socket.socketpair()
-        """Readable once there are reports, so that a loop can wait for them."""
         self.waker.setblocking(False)
         self._alarm.setblocking(False)
 

@@ -34,7 +34,7 @@ from vitruvian.service.delivery import Delivery
 from vitruvian.service.desk import Desk
 from vitruvian.service.disk import Disk
 from vitruvian.service.dispatch import Dispatcher, failure
-from vitruvian.service.executor import LocalExecutor
+from vitruvian.service.executor import Executor
 from vitruvian.service.lock import FolderLock
 from vitruvian.service.office import Office
 from vitruvian.service.sessions import Sessions
@@ -68,7 +68,7 @@ class Gateway:
     def __init__(
         self,
         config: ServeConfig,
-        executor: Callable[[], LocalExecutor],
+        executor: Callable[[], Executor],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         check_exposure(config)
@@ -84,7 +84,7 @@ class Gateway:
             raise
         self._turn_at = self._clean_at = self._backup_at = self._memory_at = clock()
 
-    def _open(self, config: ServeConfig, executor: Callable[[], LocalExecutor]) -> None:
+    def _open(self, config: ServeConfig, executor: Callable[[], Executor]) -> None:
         try:
             for folder in (config.state, config.blobs, config.results, config.logs):
                 folder.mkdir(parents=True, exist_ok=True)

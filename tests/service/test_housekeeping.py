@@ -123,6 +123,22 @@ def read_out(download: Download) -> bytes:
     return data
 
 
+def test_no_more_is_read_out_than_was_asked_for(tmp_path: Path) -> None:
+    download = Download(write(tmp_path / "a.bin", DATA), FILE, 100, 1500, 1000)
+    pieces = []
+    for _ in range(10):
+        chunk = download.next_chunk()
+        if chunk is not None:
+            assert download.next_chunk() == chunk, "until it is on its way"
+            pieces.append((chunk[0], len(chunk[1])))
+            download.sent()
+    assert pieces == [(100, 1000), (1100, 500)]
+    assert not download.can_go_on
+    download.credit += 1
+    assert download.can_go_on
+    download.close()
+
+
 def test_a_result_is_hashed_again_on_its_way_out(tmp_path: Path) -> None:
     path = write(tmp_path / "a.bin", DATA)
     assert read_out(Download(path, FILE, 0, 0, 1000)) == DATA

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import zmq
 from raw import Raw, request_for
-from serving import Artist, Served, served, small_scene
+from serving import Artist, Served, free_port, served, small_scene
 
 from vitruvian.cli import run
 from vitruvian.core.errors import UserError
+from vitruvian.service import gateway as gateway_module
 from vitruvian.service.config import ServeConfig, is_loopback
 from vitruvian.service.curve import (
     AllowList,
@@ -26,6 +27,7 @@ from vitruvian.service.curve import (
     secure,
     self_test,
 )
+from vitruvian.service.executor import LocalExecutor
 from vitruvian_protocol import events as e
 from vitruvian_protocol import messages as m
 from vitruvian_protocol.client import ClientKeys, make_keypair
@@ -171,6 +173,27 @@ def test_the_self_test_catches_a_door_left_open(folder: Path) -> None:
             gatekeeper.close()
             context.term()
             elsewhere.term()
+
+
+def test_a_gateway_with_an_open_door_does_not_start(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ServeConfig(tmp_path / "state", f"tcp://127.0.0.1:{free_port()}", folder)
+
+    def opened() -> None:
+        gateway_module.Gateway(config, lambda: LocalExecutor({}, config.logs))._stack.close()
+
+    def forgotten(router: zmq.Socket, keys: dict[str, str]) -> None:
+        router.curve_server = True
+        router.curve_secretkey = keys["secret"].encode()
+
+    with zmq.Context() as elsewhere:
+        monkeypatch.setattr(gateway_module, "secure", forgotten)
+        monkeypatch.setattr(gateway_module, "Gatekeeper", lambda _, allowed: Gatekeeper(elsewhere, allowed))
+        with pytest.raises(UserError, match="does not keep strangers out"):
+            opened()
+    monkeypatch.undo()
+    opened()
 
 
 def test_the_self_test_works_on_the_newer_addresses_too(folder: Path) -> None:

@@ -39,6 +39,7 @@ class Port:
             refuse=lambda session, mid, error: self.sessions.reply(session, m.Error(re=mid, error=error)),
             leave=self.leave,
             positions=self.store.positions,
+            stages={},
         )
         self.sessions.desk = cast(Any, desk)
 
@@ -159,3 +160,52 @@ def test_malformed_messages_count_towards_the_rate(port: Port) -> None:
         port.sessions.receive()
     assert port.sessions.dropped == 1000
     assert 0 < len(port.gone) - before <= 4 * limits.MESSAGES_PER_SECOND
+
+
+def test_only_the_latest_of_what_may_be_dropped_is_sent_and_seldom(port: Port) -> None:
+    port.greets(b"a")
+    row, _ = port.store.accept("1234", LOCAL_USER, "x", b"{}", [])
+    port.sessions._by_peer[b"a"].watch(row.id, m.new_id())
+    port.sessions.pump()
+    del port.gone[:]
+    port.now = 100.0
+    for step in range(40):
+        port.sessions.progress(row.id, "sampling", step / 40, None, 1)
+        port.sessions.pump()
+        port.now += 0.05
+    told = [message.fraction for _, message in port.gone if isinstance(message, m.Progress)]
+    assert len(told) <= 2.0 * limits.PROGRESS_PER_SECOND + 1
+    assert told == sorted(set(told))
+    port.now += 1.0
+    port.sessions.pump()
+    assert port.gone[-1][1].fraction == 39 / 40  # pyright: ignore
+
+
+def test_a_preview_follows_once_the_last_one_was_seen(port: Port) -> None:
+    """A client that does not look never has them pile up."""
+    port.greets(b"a")
+    session = port.sessions._by_peer[b"a"]
+    row, _ = port.store.accept("1234", LOCAL_USER, "x", b"{}", [])
+    watch = session.watch(row.id, m.new_id())
+
+    def shown() -> list[bytes]:
+        port.sessions.pump()
+        return [bytes(message.jpeg) for _, message in port.gone if isinstance(message, m.Preview)]
+
+    for number in range(5):
+        port.now += 10.0
+        port.sessions.preview(row.id, "sheet", b"picture %d" % number)
+        assert shown() == [b"picture 0"]
+    watch.unread.clear()
+    assert shown() == [b"picture 0", b"picture 4"]
+    port.sessions.preview(row.id, "sheet", bytes(limits.PREVIEW_BYTES + 1))
+    watch.unread.clear()
+    port.now += 10.0
+    assert len(shown()) == 2, "none that the other side would refuse"
+
+
+def test_a_client_of_another_version_is_told_both(port: Port) -> None:
+    newer = m.Hello(about={}, wire_min=limits.WIRE_MAJOR + 1, wire_max=limits.WIRE_MAJOR + 2)
+    assert port.says(b"a", newer) == ["WIRE_VERSION"]
+    assert port.says(b"a", newer) == [], "one answer, and no more"
+    assert port.says(b"b", m.Hello(about={}, wire_max=limits.WIRE_MAJOR + 2)) == ["welcome"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
 from vitruvian.core.parallel import for_each
 from vitruvian.texture.distance import beyond, bounded_squares, nearest_keys, offsets
@@ -22,8 +22,8 @@ _SEAM = 2.0
 _SEAM_NEIGHBOURS = 16
 PADDING = 16
 """Texels around the islands that repeat the nearest one exactly."""
-_COARSE_BITS = 3
-"""Beyond them colours are looked up in blocks of 2^3 texels."""
+_BLOCK = 8
+"""Beyond them colours are means over blocks of this many texels, and over larger ones further out."""
 _BAND = 128
 """Rows of a texture that one core works on at a time."""
 _QUERIES = {"cpu": 1 << 14, "cuda": 1 << 20}
@@ -148,37 +148,42 @@ def pad_islands(
     if not bool(known.any()) or bool(known.all()):
         return image
     padded = image.clone()
-    coarse = _spread(image, known)
+    coarse = _spread(image, known, _BLOCK)
 
     def pad(rows: slice) -> None:
         wide, own = _with_halo(rows, reach, known.shape[0])
         row, column = (~known[rows]).nonzero().unbind(1)
         keys = nearest_keys(known[wide], reach)[own][row, column]
-        far = keys >= beyond(reach)
-        down, right = offsets(keys)
+        near = keys < beyond(reach)
+        down, right = offsets(keys[near])
         row = row + rows.start
-        padded[:, row, column] = torch.where(
-            far,
-            coarse[:, row >> _COARSE_BITS, column >> _COARSE_BITS],
-            image[:, (row + down * ~far), (column + right * ~far)],
+        at, to = row[near] + down, column[near] + right
+        padded[:, row[near], column[near]] = image[:, at, to]
+        row, column = row[~near], column[~near]
+        grid = (
+            torch.stack([column, row], dim=-1)
+            .float()
+            .add_(0.5)
+            .div_(_BLOCK * coarse.shape[1] / 2.0)
+            .sub_(1.0)
         )
+        far = grid_sample(coarse[None], grid[None, None], padding_mode="border", align_corners=False)
+        padded[:, row, column] = far[0, :, 0].to(image.dtype)
 
     for_each(pad, _bands(known), image.device)
     return padded
 
 
-def _spread(image: Float[Tensor, "C S S"], known: Bool[Tensor, "S S"]) -> Float[Tensor, "C s s"]:
-    """The known texels' means over blocks of 2^_COARSE_BITS, and for blocks without any those of larger
-    ones."""
-    block = 1 << _COARSE_BITS
-    stacked = torch.cat([image * known, known[None].to(image.dtype)])
-    levels = [_means(stacked, block)]
+def _spread(image: Float[Tensor, "C S S"], known: Bool[Tensor, "S S"], block: int) -> Float[Tensor, "C s s"]:
+    """Means of the known texels over blocks, and where a block has none, of larger ones, smoothly."""
+    channels = [_means((channel * known)[None], block) for channel in image]
+    levels = [torch.cat([*channels, _means(known[None].to(image.dtype), block)])]
     while max(levels[-1].shape[1:]) > 1:
         levels.append(_means(levels[-1], 2))
     filled = levels[-1][:-1] / levels[-1][-1:].clamp_min(1e-12)
     for level in reversed(levels[:-1]):
         height, width = level.shape[1:]
-        larger = filled.repeat_interleave(2, 1)[:, :height].repeat_interleave(2, 2)[:, :, :width]
+        larger = interpolate(filled[None], scale_factor=2, mode="bilinear")[0, :, :height, :width]
         filled = torch.where(level[-1:] > 0, level[:-1] / level[-1:].clamp_min(1e-12), larger)
     return filled
 

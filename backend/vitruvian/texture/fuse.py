@@ -112,7 +112,7 @@ def fuse(
     seen = coverage > 0
     for turn in range(sharpen):
         drawn = render_texture(mesh, views.gbuffer, padded(texels, colours, seen, reach=_DRAWN))
-        missing = bake.reread(views.images - drawn)
+        missing = bake.reread(torch.sub(views.images, drawn, out=drawn))
         colours.addcmul_(missing, smoothstep(coverage / 0.3)).clamp_(0.0, 1.0)
         report("texture", 4 + turn, total)
     colours.clamp_(0.0, 1.0)

@@ -50,8 +50,8 @@ class ViewPlanes:
     window: Window
     camera: Camera
     """Of the whole picture."""
-    surface: list[SurfaceViews]
-    """Its pyramid."""
+    masks: list[Bool[Tensor, "1 h w"]]
+    """Where the body is, at each level."""
     levels: list[LevelPlanes]
     moved: Int[Tensor, "E"]
     source: Int[Tensor, "E"]
@@ -103,7 +103,8 @@ def view_planes(mesh: Mesh, rig: CameraRig, gbuffer: GBuffer) -> list[ViewPlanes
         (view, window), surface = item
         chain = pyramid(surface, levels)
         moved, source = inward(surface)
-        return ViewPlanes(view, window, cameras[view], chain, [_level(part) for part in chain], moved, source)
+        masks, planes = [part.mask for part in chain], [_level(part) for part in chain]
+        return ViewPlanes(view, window, cameras[view], masks, planes, moved, source)
 
     return for_each(one, windowed_views(mesh, rig, gbuffer), gbuffer.face_id.device)
 
@@ -114,10 +115,10 @@ def colour_planes(view: ViewPlanes, images: Float[Tensor, "N 3 H W"]) -> list[Fl
     flat = cut.reshape(3, -1)
     flat = flat.index_copy(1, view.moved, flat[:, view.source])
     image, planes = flat.reshape(1, *cut.shape), []
-    for number, (surface, level) in enumerate(zip(view.surface, view.levels, strict=True)):
+    for number, (mask, level) in enumerate(zip(view.masks, view.levels, strict=True)):
         planes.append(image[0] * level.planes[2])
         if number + 1 < len(view.levels):
-            image = pool(image, surface.mask)
+            image = pool(image, mask)
     return planes
 
 

@@ -13,7 +13,8 @@ from vitruvian.core.mesh import Mesh
 from vitruvian.core.parallel import for_each
 from vitruvian.texture.layout import Triangles, claimed_texels, triangles_of
 
-SMALLEST, LARGEST = 512, 4096
+SMALLEST, LARGEST = 512, 8192
+"""Jobs are bounded earlier, at what clients take back: `job.check_job`."""
 _BATCH = 1 << 17
 """Texels worked on together."""
 

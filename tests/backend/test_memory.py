@@ -14,7 +14,7 @@ from vitruvian.core.errors import UserError
 from vitruvian.diffusion.catalogue import VramMode
 from vitruvian.diffusion.chunks import ChunkSize, in_chunks, is_out_of_memory
 from vitruvian.diffusion.consistency import ConsistencySettings, every_n_within
-from vitruvian.diffusion.counting import affordable_every_n, count, on_meta, weight_bytes
+from vitruvian.diffusion.counting import affordable_every_n, cost_of, count, on_meta, weight_bytes
 from vitruvian.diffusion.denoiser import NoiseLevel, make_denoiser, view_chunks, with_guidance
 from vitruvian.diffusion.latents import decode, encode
 from vitruvian.diffusion.memory import Residence, evenly, parts_of, plan_memory, resident
@@ -230,6 +230,16 @@ def test_counted_operations_are_those_of_the_layers(tiny: Prior) -> None:
     by_hand = 2 * first.weight.numel() * 32 * 32
     assert cost.encode.operations > by_hand
     assert cost.decode.bytes >= 4 * 8 * 32 * 32  # the widest layer at full size, float32
+
+
+def test_attention_is_counted_without_its_matrix() -> None:
+    """As on a card, where no kernel holds the products of all pairs of tokens."""
+    from torch.nn.functional import scaled_dot_product_attention
+
+    query, key = (torch.zeros(1, 2, n, 8, device="meta") for n in (4096, 1024))
+    cost = cost_of(lambda: scaled_dot_product_attention(query, key, key))
+    assert cost.bytes == 4 * query.numel()
+    assert cost.operations == 2 * 2 * 2 * 4096 * 1024 * 8
 
 
 def test_ghosts_have_no_weights(tiny: Prior) -> None:

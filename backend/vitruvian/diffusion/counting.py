@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -147,7 +148,7 @@ def cost_of(call: Callable[[], object]) -> Cost:
     counter, alive = FlopCounterMode(display=False), _Alive()
     with counter:
         call()
-    with alive:
+    with _FusedAttention(), alive:
         call()
     return Cost(float(counter.get_total_flops()), alive.peak)
 
@@ -244,3 +245,14 @@ class _Alive(TorchDispatchMode):
                     self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
         self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
         return out
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Attention as the fused kernels of real devices do it, which never hold the matrix of all pairs."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not torch.nn.functional.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        named = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
+        return named["query"].new_empty((*named["query"].shape[:-1], named["value"].shape[-1]))

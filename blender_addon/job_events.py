@@ -6,7 +6,7 @@ saved. What needs the disk or the connection too is in `fetching`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,18 @@ class Change:
 
 Outcome = tuple[Change, bool]
 Handler = Callable[[Job, Any], Outcome]
+
+
+def hear(job: Job, event: Any, handlers: Mapping[str, Handler]) -> Outcome | None:
+    """What an event changes in its job; None for one that was told before, is unknown, or comes too late."""
+    name = type(event).__name__
+    handler, seq = handlers.get(name), getattr(event, "seq", 0)
+    if handler is None or 0 < seq <= job.seq:  # an attach tells again
+        return None
+    job.seq = max(seq, job.seq)
+    if job.ended and name not in AFTER_END:
+        return None
+    return handler(job, event)
 
 
 def fail(job: Job, error: Told) -> Outcome:

@@ -261,17 +261,9 @@ class Session:
         if name in _CONNECTION:
             return _CONNECTION[name](self, event)
         job = self.jobs.get(getattr(event, "job", ""))
-        handler = self._handlers.get(name)
-        if job is None or handler is None:
+        outcome = None if job is None else job_events.hear(job, event, self._handlers)
+        if job is None or outcome is None:
             return None, False
-        seq = getattr(event, "seq", 0)
-        if seq:
-            if seq <= job.seq:
-                return None, False  # told again after an attach
-            job.seq = seq
-        if job.ended and name not in job_events.AFTER_END:
-            return None, False
-        outcome = handler(job, event)
         if job.state != "sending":
             self._outbox.drop(job.id)
         return outcome

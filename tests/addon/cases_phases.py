@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import bpy  # pyright: ignore[reportMissingImports]
-from kit import FILES, FOLDER, MODULE, add_body, addon, beat, fresh, jpeg, server, settle
+from kit import FILES, FOLDER, MODULE, add_body, addon, beat, finish, fresh, jpeg, server, settle
 
 PHASES = ("looked at", "sent", "queued", "running", "previewed", "fetching", "ready")
 PATH = str(FOLDER / "phase.blend")
@@ -204,3 +204,41 @@ def case_the_addon_is_disabled_and_enabled() -> None:
         story.must_be_worn()
 
     each_phase(happens)
+
+
+def case_another_file_is_opened_at_each_phase() -> None:
+    """In whatever phase: the result waits for its own file and never enters another."""
+    from vitruvian_protocol import events
+
+    client = server()
+    for phase in ("looked at", "sent", "running", "previewed", "fetching"):
+        fresh()
+        body = add_body()
+        assert bpy.ops.vitruvian.generate() == {"FINISHED"}
+        path = str(FOLDER / f"{phase}.blend")
+        bpy.ops.wm.save_as_mainfile(filepath=path)
+        if phase == "looked at":
+            fresh()
+        settle()
+        job = addon("runtime").session().jobs[client.submitted[-1]]
+        if phase not in ("looked at", "sent"):
+            client.say(events.Accepted(job.id, 0), events.Started(job.id, 1, seq=1))
+        if phase == "previewed":
+            client.say(events.Preview(job.id, jpeg(), "sheet"), events.Preview(job.id, jpeg(), "texture"))
+            beat()
+            assert job.id in addon("previews")._icons
+            assert not job.previews
+        if phase == "fetching":
+            client.finish(job.id, *FILES, seq=2)
+        beat()
+        fresh()
+        add_body()
+        finish(client, job)
+        beat(5)
+        assert job.state == "ready"
+        assert not bpy.data.objects["Body"].vitruvian.job
+        assert addon("bodies").find_body(job) is None
+        bpy.ops.wm.open_mainfile(filepath=path)
+        beat(5)
+        body = bpy.data.objects["Body"]
+        assert body.vitruvian.job == job.id, phase

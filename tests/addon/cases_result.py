@@ -15,12 +15,10 @@ from kit import (
     fingerprint,
     finish,
     fresh,
-    jpeg,
     png,
     refused,
     send,
     server,
-    settle,
 )
 
 
@@ -169,44 +167,6 @@ def case_the_body_is_found_again_or_its_result_waits() -> None:
     bpy.context.scene.vitruvian.body = body
     assert bpy.ops.vitruvian.apply(job=second.id, to_chosen=True) == {"FINISHED"}
     assert body.vitruvian.job == second.id
-
-
-def case_another_file_is_opened_at_each_phase() -> None:
-    """In whatever phase: the result waits for its own file and never enters another."""
-    from vitruvian_protocol import events
-
-    client = server()
-    for phase in ("looked at", "sent", "running", "previewed", "fetching"):
-        fresh()
-        body = add_body()
-        assert bpy.ops.vitruvian.generate() == {"FINISHED"}
-        path = str(FOLDER / f"{phase}.blend")
-        bpy.ops.wm.save_as_mainfile(filepath=path)
-        if phase == "looked at":
-            fresh()
-        settle()
-        job = addon("runtime").session().jobs[client.submitted[-1]]
-        if phase not in ("looked at", "sent"):
-            client.say(events.Accepted(job.id, 0), events.Started(job.id, 1, seq=1))
-        if phase == "previewed":
-            client.say(events.Preview(job.id, jpeg(), "sheet"), events.Preview(job.id, jpeg(), "texture"))
-            beat()
-            assert job.id in addon("previews")._icons
-            assert not job.previews
-        if phase == "fetching":
-            client.finish(job.id, *FILES, seq=2)
-        beat()
-        fresh()
-        add_body()
-        finish(client, job)
-        beat(5)
-        assert job.state == "ready"
-        assert not bpy.data.objects["Body"].vitruvian.job
-        assert addon("bodies").find_body(job) is None
-        bpy.ops.wm.open_mainfile(filepath=path)
-        beat(5)
-        body = bpy.data.objects["Body"]
-        assert body.vitruvian.job == job.id, phase
 
 
 def case_a_result_of_another_file_keeps_nobody_waiting() -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from blender_process import ENVIRONMENTS, cases_of, run_case
 
-FILES = ("cases_backend", "cases_overlay", "cases_panel", "cases_phases", "cases_result", "cases_scene")
+FILES = (
+    *("cases_backend", "cases_overlay", "cases_panel", "cases_phases"),
+    *("cases_result", "cases_scene", "cases_sending"),
+)
 CASES = [(file, case) for file in FILES for case in cases_of(file)]
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from vitruvian_addon import processes
+from vitruvian_addon import processes  # pyright: ignore[reportMissingImports]
 
 
 def test_a_process_that_runs_is_alive_and_itself() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from transformers import (
 
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.catalogue import CATALOGUE, VRAM_MODES, KnownPrior, known_prior
+from vitruvian.diffusion.counting import cost_of
 
 # As the published configs give them, where they differ from the classes' own defaults.
 SD15: dict[str, Any] = {"cross_attention_dim": 768, "attention_head_dim": 8}
@@ -101,6 +103,43 @@ def test_an_ip_adapter_has_two_matrices_an_attention_and_a_projection(prior: str
     projection = picture * tokens * text + tokens * text + 2 * text
     expected = projection + 2 * sum(shape.numel() for shape in keys)
     assert CATALOGUE[prior].ip_adapter.parameters["ip_adapter"] == expected
+
+
+@pytest.mark.parametrize(
+    "prior", [CATALOGUE["sd15"], pytest.param(CATALOGUE["sdxl"], marks=pytest.mark.slow)]
+)
+def test_working_memory_is_what_the_networks_keep_alive(prior: KnownPrior) -> None:
+    side = prior.image_size // 8
+    with torch.device("meta"), torch.no_grad():
+        unet = NETWORKS[prior.name, "unet"]().half().eval()
+        control = NETWORKS[prior.name, "union" if prior.union else "controlnet"]().half().eval()
+        vae: Any = AutoencoderKL(**VAE).eval()
+        latents = torch.empty(1, 4, side, side, dtype=torch.half)
+        call = partial(_evaluate, unet, control, latents, torch.empty(1, 3, 8 * side, 8 * side).half())
+        assert cost_of(call).bytes == pytest.approx(prior.activation_bytes, rel=0.02)
+        decoded = cost_of(lambda: vae.decode(torch.empty(1, 4, side, side)))
+        assert decoded.bytes == pytest.approx(prior.decode_bytes, rel=0.02)
+
+
+def _evaluate(unet: Any, control: Any, latents: torch.Tensor, picture: torch.Tensor) -> None:
+    """One image through three conditions' ControlNets, or the union, and the UNet."""
+    time = torch.empty(1, dtype=torch.long)
+    text = torch.empty(1, 77, unet.config.cross_attention_dim, dtype=torch.half)
+    sizes = {"text_embeds": torch.empty(1, 1280).half(), "time_ids": torch.empty(1, 6).half()}
+    given: dict[str, Any] = {"return_dict": False}
+    if unet.config.addition_embed_type:
+        given["added_cond_kwargs"] = sizes
+    if isinstance(control, ControlNetUnionModel):
+        types = {"control_type": torch.zeros(1, 6).half(), "control_type_idx": [0, 1, 4]}
+        down, mid = control(latents, time, text, controlnet_cond=[picture] * 3, **types, **given)
+    else:
+        down, mid = control(latents, time, text, controlnet_cond=picture, **given)
+        for _ in range(2):
+            more, middle = control(latents, time, text, controlnet_cond=picture, **given)
+            down, mid = [a + b for a, b in zip(down, more, strict=True)], mid + middle
+            del more, middle
+    residuals = {"down_block_additional_residuals": list(down), "mid_block_additional_residual": mid}
+    unet(latents, time, text, **residuals, **given)
 
 
 @pytest.mark.parametrize("prior", CATALOGUE.values(), ids=lambda prior: prior.name)

@@ -57,18 +57,22 @@ class Curve:
 
 
 def plan(full: bool) -> list[tuple[str, Point]]:
-    """The points of each axis, smallest first. Quick: a few minutes on two cores."""
+    """The points of each axis, smallest first; the axis that takes most comes last."""
     small = Point(views=4, pixels=256, texture=512, steps=2 if full else 1, repeats=3 if full else 1)
     textures = [size for size in (512, 1024, 2048, 4096, 8192) if size <= (LARGEST if full else 4096)]
+    pixels = (256, 384, 512, 768, 1024) if full else (256, 512, 1024)
+    views = (4, 8, 16, 32, 64) if full else (4, 16, 64)
     return [
-        *(("views", replace(small, views=views)) for views in (4, 8, 16, 32, 64)),
-        *(("pixels", replace(small, pixels=pixels)) for pixels in (256, 384, 512, 768, 1024)),
         *(("texture", replace(small, texture=texture, steps=1)) for texture in textures),
+        *(("pixels", replace(small, pixels=count)) for count in pixels),
+        *(("views", replace(small, views=count)) for count in views),
     ]
 
 
 def bench_scaling(prior: str, device: torch.device, out: Path, full: bool, report: Report) -> list[Target]:
     """Measure every point, write scaling.json and scaling.png into `out`, and return the exponents.
+
+    Both files are written again after every point, so that a run that is stopped leaves what it found.
 
     Raises:
         UserError: matplotlib is missing.
@@ -76,16 +80,19 @@ def bench_scaling(prior: str, device: torch.device, out: Path, full: bool, repor
     from vitruvian.evaluate.bench.scaling_plot import load_matplotlib, plot
 
     load_matplotlib()
+    out.mkdir(parents=True, exist_ok=True)
     points = plan(full)
-    samples = []
+    samples: list[Sample] = []
+    curves: list[Curve] = []
     for index, (axis, point) in enumerate(points):
         report("scaling", index, len(points))
         samples.append(Sample(axis, point, _in_a_process(point, prior, device)))
+        curves = find_curves(samples)
+        (out / "scaling.json").write_text(
+            json.dumps(_as_json(samples, curves, prior, device, full), indent=1)
+        )
+        plot(curves, out / "scaling.png")
     report("scaling", len(points), len(points))
-    curves = find_curves(samples)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "scaling.json").write_text(json.dumps(_as_json(samples, curves, prior, device, full), indent=1))
-    plot(curves, out / "scaling.png")
     return [
         Target(
             f"{curve.stage}: {curve.quantity.partition('_')[0]} against {curve.axis}",

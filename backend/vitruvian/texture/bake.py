@@ -13,7 +13,7 @@ with.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -24,12 +24,12 @@ from vitruvian.core.mesh import Mesh
 from vitruvian.core.parallel import for_each
 from vitruvian.texture.close import Claims, look_closely
 from vitruvian.texture.planes import ViewPlanes, colour_planes, sample, view_planes
-from vitruvian.texture.points import Points, tolerance
+from vitruvian.texture.points import Points, Rows, at, tolerance
 from vitruvian.texture.project import RANK, SAME_SIDE, SMALLEST_COSINE
 from vitruvian.texture.texels import TexelMap
 
-_BATCH = {"cpu": 1 << 15, "cuda": 1 << 22}
-"""Texels looked up together: what fits a core's cache, and what keeps a GPU busy in bounded memory."""
+_BATCH = {"cpu": 1 << 17, "cuda": 1 << 22}
+"""Texels looked up together: few enough for the cache, many enough to keep a core or a GPU busy."""
 _GOOD = 0.01
 """Coverage up to which texels are looked at closely."""
 _NOTHING = 1.0 / 512.0
@@ -43,6 +43,8 @@ class _Share:
 
     view: int
     level: int
+    rows: Rows
+    """The texels that it adds to (int32)."""
     share: Float[Tensor, "B"]
     """Of its colour, which comes multiplied by the trust in its pixels (float16)."""
 
@@ -87,16 +89,19 @@ class Bake:
         """Colours of other images of the same views, as the last call weighted them; 0 where none sees
         well."""
         pictures = self._pictures(images)
-        colours = images.new_zeros(3, len(self._texels.index), dtype=torch.float32)
+        colours = images.new_empty(3, len(self._texels.index), dtype=torch.float32)
 
         def read(item: tuple[slice, list[_Share]]) -> None:
             part, shares = item
             points = Points(*self._texels.surface(part))
+            summed = torch.zeros_like(points.position)
             for kept in shares:
-                view = self._views[kept.view]
-                x, y, _ = view.camera.project(points.position)
+                view, rows = self._views[kept.view], kept.rows
+                rows = rows if isinstance(rows, slice) else rows.long()
+                x, y, _ = view.camera.project(at(points.position, rows))
                 picture = pictures[kept.view][kept.level]
-                colours[:, part] += sample(picture, view.grid(x, y, kept.level)) * kept.share
+                _add(summed, rows, sample(picture, view.grid(x, y, kept.level)) * kept.share)
+            colours[:, part] = summed
 
         for_each(read, zip(self._parts, self._shares, strict=True), self._device)
         return colours
@@ -115,15 +120,13 @@ class Bake:
         for views in self._by_rank:
             for i, cosine in self._facing(points, views):
                 for level, look in _looks(points, self._views[i], cosine, claims):
-                    weight = claims.weight(look.cosine, look.density, look.clear, look.seen) / look.trust
-                    summed.addcmul_(sample(pictures[i][level], look.grid), weight)
-                    weights.append(_Share(i, level, weight))
+                    columns = look.cosine, look.density, look.clear, look.seen
+                    weight = claims.weight(*columns, look.rows) / look.trust
+                    _add(summed, look.rows, sample(pictures[i][level], look.grid) * weight)
+                    weights.append(_Share(i, level, look.rows, weight))
             claims.close_rank()
         inverse = 1.0 / claims.total.clamp_min(1e-30)
-        shares = [_Share(w.view, w.level, (w.share * inverse).half()) for w in weights]
-        if self._device.type == "cpu":
-            shares = [s for s in shares if float(s.share.max()) > _NOTHING]
-        return summed * inverse, claims.best, shares
+        return summed * inverse, claims.best, [_kept(weight, inverse) for weight in weights]
 
     def _facing(self, points: Points, views: list[int]) -> list[tuple[int, Float[Tensor, "B"]]]:
         """The views that some of the points face, with the cosines; those they face most come first on a CPU.
@@ -138,10 +141,27 @@ class Bake:
         return sorted(facing, key=lambda item: -float(item[1].mean()))
 
 
+def _add(summed: Float[Tensor, "3 B"], rows: Rows, more: Float[Tensor, "3 b"]) -> None:
+    if isinstance(rows, slice):
+        summed[:, rows] += more
+    else:
+        summed.index_add_(1, rows, more)
+
+
+def _kept(weight: _Share, inverse: Float[Tensor, "B"]) -> _Share:
+    """The share of a weight, small enough to be kept; on a CPU without the points that it adds nothing to."""
+    share, rows = weight.share * at(inverse, weight.rows), weight.rows
+    if isinstance(rows, slice):
+        return replace(weight, share=share.half())
+    worth = (share > _NOTHING).nonzero().squeeze(1)
+    return replace(weight, rows=at(rows, worth).int(), share=at(share, worth).half())
+
+
 @dataclass(frozen=True)
 class _Look:
     """What one view shows of the points at one level of its pyramid."""
 
+    rows: Rows
     grid: Float[Tensor, "1 1 B 2"]
     seen: Float[Tensor, "B"]
     """1 or 0."""
@@ -157,20 +177,22 @@ def _looks(
 ) -> Iterator[tuple[int, _Look]]:
     """A look for each level of the pyramid at which the view may have points to show; each point is in
     one."""
-    hurry = points.position.device.type == "cpu"
+    on_cpu = points.position.device.type == "cpu"
     x, y, z = view.camera.project(points.position)
     density = view.camera.pixels_per_metre(z)
-    inside = view.camera.shows(x, y, z) & (cosine > SMALLEST_COSINE)
-    if hurry:
-        inside &= claims.may_matter(cosine, density)
-        if not bool(inside.any()):
-            return
-    for level, chosen in view.at_levels(points.footprint * density, hurry):
-        asked = inside if chosen is None else inside & chosen
-        grid = view.grid(x, y, level)
+    asked = view.camera.shows(x, y, z) & (cosine > SMALLEST_COSINE)
+    if on_cpu:
+        asked &= claims.may_matter(cosine, density)
+    for level, chosen in view.at_levels(points.footprint * density, on_cpu):
+        wanted = asked if chosen is None else asked & chosen
+        rows: Rows = wanted.nonzero().squeeze(1) if on_cpu else slice(None)
+        here, slant, dense, cosines = (at(column, rows) for column in (z, points.normal, density, cosine))
+        if len(here) == 0:
+            continue
+        grid = view.grid(at(x, rows), at(y, rows), level)
         depth, clear, trust, *normal = sample(view.levels[level].planes, grid).unbind(0)
-        near = (depth - z).abs_() <= tolerance(cosine, density * 0.5**level)
-        facing = normal[0] * points.normal[0]
-        facing = facing.addcmul_(normal[1], points.normal[1]).addcmul_(normal[2], points.normal[2])
-        seen = asked & near & (facing >= SAME_SIDE) & (clear > 0.0)
-        yield level, _Look(grid, seen.float(), clear, trust.clamp_min_(1e-6), cosine, density)
+        near = (depth - here).abs_() <= tolerance(cosines, dense * 0.5**level)
+        facing = sum(a * b for a, b in zip(normal, slant, strict=True))
+        seen = at(wanted, rows) & near & (facing >= SAME_SIDE) & (clear > 0.0)
+        trust = trust.clamp_min_(1e-6)
+        yield level, _Look(rows, grid, seen.float(), clear, trust, cosines, dense)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vitruvian.texture.planes import LevelPlanes, ViewPlanes, sample
-from vitruvian.texture.points import Points, tolerance
+from vitruvian.texture.points import Points, Rows, at, put, tolerance
 from vitruvian.texture.project import POOR, SAME_SIDE, SMALLEST_COSINE
 from vitruvian.texture.surface import smoothstep
 from vitruvian.texture.taps import bilinear_taps
@@ -36,17 +36,19 @@ class Claims:
         density: Float[Tensor, "B"],
         clear: Float[Tensor, "B"],
         seen: Float[Tensor, "B"],
+        rows: Rows,
     ) -> Float[Tensor, "B"]:
-        """The weight of one view; 0 where `seen` is (it is 1 elsewhere)."""
+        """The weight of one view at some of the points; 0 where `seen` is (it is 1 elsewhere)."""
         seen_clear = clear * seen
         quality = smoothstep((cosine - 0.17) / 0.2) * seen_clear
         claim = smoothstep((cosine - 0.25) / 0.3) * seen_clear
-        torch.maximum(self._claimed, claim, out=self._claimed)
-        torch.maximum(self.best, (quality * cosine).clamp_min_(POOR).mul_(seen), out=self.best)
+        best = (quality * cosine).clamp_min_(POOR).mul_(seen)
+        put(self._claimed, rows, torch.maximum(at(self._claimed, rows), claim))
+        put(self.best, rows, torch.maximum(at(self.best, rows), best))
         # An even power is taken of the square: an odd half of it is quick to compute.
         weight = (cosine * cosine) ** (0.5 * self._power) * quality.clamp_min_(POOR)
-        weight = weight.mul_(self._left).mul_(density).mul_(density).mul_(seen)
-        self.total += weight
+        weight = weight.mul_(at(self._left, rows)).mul_(density).mul_(density).mul_(seen)
+        put(self.total, rows, at(self.total, rows) + weight)
         return weight
 
     def may_matter(self, cosine: Float[Tensor, "B"], density: Float[Tensor, "B"]) -> Bool[Tensor, "B"]:
@@ -88,17 +90,16 @@ def look_closely(
                 if len(rows) == 0:
                     continue
                 hit, found, trust, enough = _tap(
-                    pixel[rows] * 0.5**level,
-                    z[rows],
-                    allowed[rows],
-                    points.normal[:, rows],
+                    pixel.index_select(0, rows) * 0.5**level,
+                    at(z, rows),
+                    at(allowed, rows),
+                    at(points.normal, rows),
                     views[i].levels[level],
                     pictures[i][level],
                 )
                 rows = rows[hit]
-                colour, clear, seen = torch.zeros_like(summed), torch.zeros_like(z), torch.zeros_like(z)
-                colour[:, rows], clear[rows], seen[rows] = found, trust, enough.float()
-                summed.addcmul_(colour, claims.weight(cosine, density, clear, seen))
+                columns = at(cosine, rows), at(density, rows), trust, enough.float()
+                summed.index_add_(1, rows, found * claims.weight(*columns, rows))
         claims.close_rank()
     return summed / claims.total.clamp_min(1e-30), claims.best
 
@@ -115,15 +116,20 @@ def _tap(
     whether there are enough of them."""
     rows, columns, weights = bilinear_taps(pixel, *level.shape)
     taps: Int[Tensor, "M 4"] = rows * level.shape[1] + columns
-    depth, clear, trust, *pixel_normal = level.planes.reshape(6, -1)
+    depth, clear, trust, *pixel_normal = level.planes
     # The background's depth is 0: never near.
-    near = (depth[taps] - z[:, None]).abs_() <= allowed[:, None]
+    near = (_taken(depth, taps) - z[:, None]).abs_() <= allowed[:, None]
     hit = near.any(1).nonzero().squeeze(1)
-    taps, normal = taps[hit], normal[:, hit]
-    facing = sum(a[taps] * b[:, None] for a, b in zip(pixel_normal, normal, strict=True))
-    weights = weights[hit] * (near[hit] & (facing >= SAME_SIDE))
+    taps, normal = taps.index_select(0, hit), at(normal, hit)
+    facing = sum(_taken(a, taps) * b[:, None] for a, b in zip(pixel_normal, normal, strict=True))
+    weights = weights.index_select(0, hit) * (near.index_select(0, hit) & (facing >= SAME_SIDE))
     total = weights.sum(-1)
     # Colours come multiplied by the trust in their pixels.
-    trusted = (trust[taps] * weights).sum(-1).clamp_min_(1e-9)
-    colour = torch.stack([(channel[taps] * weights).sum(-1) / trusted for channel in picture.reshape(3, -1)])
-    return hit, colour, (clear[taps] * weights).sum(-1) / total.clamp_min(1e-6), total > 0.1
+    weights_of_trust = (_taken(trust, taps) * weights).sum(-1).clamp_min_(1e-9)
+    channels = [(_taken(channel, taps) * weights).sum(-1) / weights_of_trust for channel in picture]
+    clearness = (_taken(clear, taps) * weights).sum(-1) / total.clamp_min(1e-6)
+    return hit, torch.stack(channels), clearness, total > 0.1
+
+
+def _taken(plane: Float[Tensor, "h w"], taps: Int[Tensor, "M 4"]) -> Float[Tensor, "M 4"]:
+    return plane.reshape(-1).index_select(0, taps.reshape(-1)).reshape(taps.shape)

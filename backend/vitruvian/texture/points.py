@@ -13,6 +13,22 @@ from torch import Tensor
 
 from vitruvian.core.camera import CameraRig
 
+Rows = slice | Int[Tensor, "B"]
+"""Which points of a batch something is about, none twice; a slice where no index is worth its while."""
+
+
+def at(values: Tensor, rows: Rows) -> Tensor:
+    """The values of some points, which the last axis counts. Many times faster than an index in brackets."""
+    return values[..., rows] if isinstance(rows, slice) else values.index_select(-1, rows)
+
+
+def put(values: Tensor, rows: Rows, new: Tensor) -> None:
+    """Set the values of some points, which the last axis counts."""
+    if isinstance(rows, slice):
+        values[..., rows] = new
+    else:
+        values.index_copy_(-1, rows, new)
+
 
 @dataclass(frozen=True)
 class Points:
@@ -28,7 +44,7 @@ class Points:
         return self.position.shape[1]
 
     def select(self, rows: Int[Tensor, "b"]) -> Points:
-        return Points(self.position[:, rows], self.normal[:, rows], self.footprint[rows])
+        return Points(at(self.position, rows), at(self.normal, rows), at(self.footprint, rows))
 
 
 @dataclass(frozen=True)

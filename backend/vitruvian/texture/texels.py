@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,11 +18,12 @@ SMALLEST, LARGEST = 512, 8192
 """Jobs are bounded earlier, at what clients take back: `job.check_job`."""
 _BATCH = 1 << 17
 """Texels worked on together."""
+_GROUPS = 26
 
 
 @dataclass(frozen=True)
 class TexelMap:
-    """The texels that show a surface, as flat lists; those that follow each other face about the same way.
+    """The texels that show a surface, as flat lists; those that follow each other lie and face alike.
 
     Texels whose centre lies up to one texel outside an island are listed too, with the nearest point of the
     island, so that bilinear lookups along the border find real samples; `inside` tells them apart. Positions
@@ -117,7 +119,7 @@ def texel_map(mesh: Mesh, size: int) -> TexelMap:
     if mesh.uvs is None or mesh.uv_faces is None:
         raise UserError("mesh.uvs", None, "are missing", "Unwrap the mesh first")
     triangles = triangles_of(mesh.uvs, mesh.uv_faces, size)
-    index, face, inside = _grouped(_directions(mesh), *claimed_texels(triangles, size))
+    index, face, inside = _grouped(_neighbourhoods(mesh), *claimed_texels(triangles, size))
     barycentric = torch.empty(len(index), 3, device=index.device)
 
     def fill(part: slice) -> None:
@@ -136,24 +138,31 @@ def texel_map(mesh: Mesh, size: int) -> TexelMap:
     )
 
 
-def _directions(mesh: Mesh) -> Int[Tensor, "F"]:
-    """Which of 27 directions each face looks in: along, against or across each axis."""
-    axes = (mesh.face_normals * 1.3).round().long() + 1
-    return (axes[:, 0] * 9 + axes[:, 1] * 3 + axes[:, 2]).to(torch.uint8)
+def _neighbourhoods(mesh: Mesh) -> Int[Tensor, "F"]:
+    """A group for each face: eight directions around the body at three heights, and what looks up or down.
+
+    Cameras that see one face of a group see most of it.
+    """
+    x, y, z = mesh.face_normals.unbind(1)
+    around = ((torch.atan2(y, x) / math.tau + 0.5) * 8.0).long().clamp(0, 7)
+    height = mesh.vertices[mesh.faces][:, :, 2].mean(1)
+    low, high = height.min(), height.max()
+    band = ((height - low) / (high - low).clamp_min(1e-9) * 3.0).long().clamp(0, 2)
+    group = torch.where(z > 0.8, 24, torch.where(z < -0.8, 25, band * 8 + around))
+    return group.to(torch.uint8)
 
 
 def _grouped(
-    direction: Int[Tensor, "F"], index: Int[Tensor, "P"], face: Int[Tensor, "P"], inside: Bool[Tensor, "P"]
+    group: Int[Tensor, "F"], index: Int[Tensor, "P"], face: Int[Tensor, "P"], inside: Bool[Tensor, "P"]
 ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Bool[Tensor, "P"]]:
-    """The texels sorted by the direction they look in: few views see all of one direction, many see none of
-    it."""
-    of_texel = torch.cat(for_each(lambda part: direction[face[part].long()], _parts(len(face)), face.device))
+    """The texels sorted by the group of their face: few views see all of one group, many see none of it."""
+    of_texel = torch.cat(for_each(lambda part: group[face[part].long()], _parts(len(face)), face.device))
 
     def pick(which: int) -> tuple[Tensor, ...]:
         rows = (of_texel == which).nonzero().squeeze(1)
         return index[rows], face[rows], inside[rows]
 
-    columns = zip(*for_each(pick, range(27), face.device), strict=True)
+    columns = zip(*for_each(pick, range(_GROUPS), face.device), strict=True)
     index, face, inside = (torch.cat(column) for column in columns)
     return index, face, inside
 

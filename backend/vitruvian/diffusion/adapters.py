@@ -16,7 +16,7 @@ from vitruvian.diffusion.parts import brief, load_part, quiet
 from vitruvian.diffusion.pipeline import base_pipeline_of
 from vitruvian.diffusion.prior import Prior
 from vitruvian.diffusion.recipe import AdapterSource, LoraSource
-from vitruvian.diffusion.sources import folder_or_hub, is_hub_id, weights_file
+from vitruvian.diffusion.sources import check_weights_name, folder_or_hub, is_hub_id, weights_file
 from vitruvian.diffusion.style import StyleAdapter, encode_pixels, set_weight
 
 _FITS = "Use one that was trained on the same base: SD 1.5 and SDXL do not take each other's"
@@ -34,6 +34,7 @@ def lora_file(source: LoraSource) -> Path:
         return weights_file("prior.loras", Path(source.file).expanduser())
     if Path(source.model).expanduser().is_dir() or not is_hub_id(source.model):
         return weights_file("prior.loras", folder_or_hub("prior.loras", source.model) / source.file)
+    check_weights_name("prior.loras", source.file)
     return weights_file("prior.loras", download(source.model, (source.file,)) / source.file)
 
 
@@ -107,6 +108,7 @@ def adapter_files(source: AdapterSource, family: KnownPrior | None) -> tuple[Pat
         raise UserError(
             "prior.ip_adapter.file", None, "is missing", f"Say which file of {source.model} is meant"
         )
+    check_weights_name("prior.ip_adapter.file", source.file)
     encoder = source.image_encoder or (Path(source.file).parent / _ENCODER).as_posix()
     wanted = (source.file, f"{encoder}/config.json", f"{encoder}/model.safetensors")
     if not is_hub_id(source.model):

@@ -56,8 +56,8 @@ class Prior:
     """The conditions whose ControlNet is a union, and their places in its list of types."""
     control: Mapping[str, ControlWeight] = field(default_factory=dict)
     """Strengths that its recipe asks for, by condition."""
-    tiny_vae: Any | None = None
-    """AutoencoderTiny of the same latents, where there is one: quick and rough."""
+    tiny_vae: Any = None
+    """AutoencoderTiny of the same latents: quick and rough. None where there is none."""
     style: StyleAdapter | None = None
     """Its IP-Adapter; without one no picture can say what the person looks like."""
     made_of: Mapping[str, Any] = field(default_factory=dict)

@@ -61,9 +61,17 @@ def weights_file(field: str, path: Path) -> Path:
         refuse_pickle(field, str(path))
     if not path.is_file():
         raise UserError(field, str(path), "is not there", "Check the path")
-    if path.suffix != ".safetensors":
-        raise UserError(field, str(path), "is not a .safetensors file", "Give weights in that format")
+    check_weights_name(field, str(path))
     return path
+
+
+def check_weights_name(field: str, name: str) -> None:
+    """Before anything is fetched: raises UserError if that is no .safetensors file, by its name."""
+    suffix = Path(name).suffix
+    if suffix.lower() in PICKLES:
+        refuse_pickle(field, name)
+    if suffix != ".safetensors":
+        raise UserError(field, name, "is not a .safetensors file", "Give weights in that format")
 
 
 def refuse_pickle(field: str, name: str) -> None:

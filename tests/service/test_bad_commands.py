@@ -156,6 +156,12 @@ BENCH = [
     (["none"], "'none'", "render"),
     (["generate", "--prior", "none"], "prior = 'none'", "mini"),
     (["render", "--device", "cuda:99"], "device = 'cuda:99'", "cpu"),
+    (["scaling", "--out", "file"], "out = 'file'", "folder"),
+    (["scaling", "--out", "other"], "out = 'other'", "empty folder"),
+    (["blender", "--steps", "0"], "'--steps'", "'0'"),
+    (["blender", "--repeats", "0"], "'--repeats'", "'0'"),
+    (["blender", "--blender", "none"], "blender = 'none'", "program"),
+    (["blender", "--python", "none"], "python = 'none'", "program"),
 ]
 COMMANDS = {
     "serve": SERVE,

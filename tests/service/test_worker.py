@@ -106,7 +106,7 @@ def test_the_image_model_is_loaded_once(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("device", "prior"), [("cuda:99", "mini=mini"), ("cpu", "mini=/no/such/folder")])
 def test_a_worker_that_cannot_work_says_why(device: str, prior: str) -> None:
-    command = [sys.executable, "-m", "vitruvian.service.worker", device, prior]
+    command = [sys.executable, "-m", "vitruvian.service.worker", device, "auto", prior]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert isinstance(process.stdout, io.BufferedReader)

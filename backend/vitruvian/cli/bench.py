@@ -33,8 +33,8 @@ def bench(
     out: Annotated[Path, typer.Option(help="scaling: folder for scaling.json and scaling.png.")] = Path(
         "out/scaling"
     ),
-    steps: Annotated[int, typer.Option(help="blender: painting steps of the job.")] = 20,
-    repeats: Annotated[int, typer.Option(help="blender: how often each way is gone.")] = 1,
+    steps: Annotated[int, typer.Option(help="blender: painting steps of the job.", min=1, max=1000)] = 20,
+    repeats: Annotated[int, typer.Option(help="blender: how often each way is gone.", min=1, max=1000)] = 1,
     blender: Annotated[
         Path | None, typer.Option(help="blender: a Blender 4.2 or newer that has the extension.")
     ] = None,
@@ -74,8 +74,10 @@ def bench(
             else:
                 bench_full_size(size_of, chosen, report, print_targets)
     if what == "scaling":
+        from vitruvian.core.folders import check_out_folder
         from vitruvian.evaluate.bench.scaling import bench_scaling
 
+        check_out_folder(out, owner="scaling.json")
         with progress_report() as report:
             table = bench_scaling(prior, chosen, out, full, report)
         print_targets("time and memory ~ size^exponent", table)

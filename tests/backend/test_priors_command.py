@@ -107,7 +107,7 @@ class User:
         self, *arguments: str, answer: str = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, **environment)
-        out, err = process.communicate(answer, timeout=120)
+        out, err = process.communicate(answer, timeout=600)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     @property

@@ -101,6 +101,28 @@ def type_prompt(prompt: str) -> gui.Script[None]:
     assert settings().prompt == prompt, settings().prompt
 
 
+def chest() -> tuple[int, int]:
+    """Where the body's chest is on the screen."""
+    body, region = settings().body, gui.region("WINDOW")
+    middle = body.matrix_world @ (sum((Vector(corner) for corner in body.bound_box), Vector()) / 8)
+    middle.z += 0.2  # from between the legs
+    place = location_3d_to_region_2d(region, gui.viewport().spaces.active.region_3d, middle)
+    return region.x + round(place.x), gui.window().height - region.y - round(place.y)
+
+
+def wait_until_drawn() -> gui.Script[None]:
+    """Newer Blenders leave a body out until its shaders are compiled: without a card, a minute or more."""
+    for _ in range(60):
+        x, y = chest()
+        seen_now = gui.pixels().astype(int)
+        backdrop = seen_now[y, gui.viewport().x + 250]
+        if np.abs(seen_now[y, x] - backdrop).max() > 24:
+            return
+        gui.viewport().tag_redraw()
+        yield 2.0
+    raise gui.NotSeen("the textured body in the viewport")
+
+
 def see_preview_colour() -> gui.Script[None]:
     """How a preview of one colour looks on the body, in the middle of the viewport."""
     body, overlay = settings().body, part("overlay")
@@ -111,11 +133,7 @@ def see_preview_colour() -> gui.Script[None]:
     area = gui.viewport()
     area.tag_redraw()
     yield 1.0
-    middle = body.matrix_world @ (sum((Vector(corner) for corner in body.bound_box), Vector()) / 8)
-    middle.z += 0.2  # from between the legs to the chest
-    region = gui.region("WINDOW")
-    place = location_3d_to_region_2d(region, area.spaces.active.region_3d, middle)
-    x, y = region.x + round(place.x), gui.window().height - region.y - round(place.y)
+    x, y = chest()
     seen["preview_colour"] = gui.pixels()[y, x].tolist()
     overlay.stop("colour")
     area.tag_redraw()
@@ -214,7 +232,8 @@ def finish_one() -> gui.Script[None]:
     seen["previews"] = job.preview_number
     seen["images"] = {image.name: list(image.size) for image in bpy.data.images if image.users}
     seen["shading"] = gui.viewport().spaces.active.shading.type
-    yield 4.0  # shaders are compiled
+    yield 4.0
+    yield from wait_until_drawn()
     yield from picture("result")
 
 

@@ -159,12 +159,16 @@ def _quality(mesh: Mesh, texture: Texture, plain: _Plain, size: int) -> list[Tar
     texels = texel_map(mesh, size)
     truth = pattern(texels.position.T)
     ours = texture.albedo.reshape(3, -1)[:, texels.index]
-    seen = texture.coverage.reshape(-1)[texels.index] > 0
-    both = seen & (plain[1] > 0)
+    coverage = texture.coverage.reshape(-1)[texels.index]
+    both, well = (coverage > 0) & (plain[1] > 0), (coverage > 0.3) & (plain[1] > 0)
     return [
-        Target(f"{size} px: against the pattern, where seen", _psnr(ours, truth, seen), "", None, "dB"),
+        Target(
+            f"{size} px: against the pattern, where seen", _psnr(ours, truth, coverage > 0), "", None, "dB"
+        ),
         Target(f"{size} px: the same where both see", _psnr(ours, truth, both), "", None, "dB"),
         Target(f"{size} px: back-projection, where both see", _psnr(plain[0], truth, both), "", None, "dB"),
+        Target(f"{size} px: where coverage is above 0.3", _psnr(ours, truth, well), "", None, "dB"),
+        Target(f"{size} px: back-projection there", _psnr(plain[0], truth, well), "", None, "dB"),
     ]
 
 

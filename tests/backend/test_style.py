@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -235,10 +236,7 @@ def test_an_image_encoder_of_another_adapter_is_refused(folders: dict[str, Path]
     [
         (lambda folder: (folder / "ip_adapter.safetensors").write_bytes(b"?"), "cannot be read"),
         (lambda folder: (folder / "ip_adapter.safetensors").unlink(), "holds 0 .safetensors files"),
-        (
-            lambda folder: (folder / "image_encoder").rename(folder / "elsewhere"),
-            "image_encoder.* is not there|is not there",
-        ),
+        (lambda folder: shutil.rmtree(folder / "image_encoder"), "image_encoder.* is not there"),
         (
             lambda folder: save_file({"x": torch.zeros(1)}, folder / "ip_adapter.safetensors"),
             "is no IP-Adapter",

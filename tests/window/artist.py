@@ -112,7 +112,7 @@ def chest() -> tuple[int, int]:
 
 def wait_until_drawn() -> gui.Script[None]:
     """Newer Blenders leave a body out until its shaders are compiled: without a card, a minute or more."""
-    for _ in range(60):
+    for _ in range(150):
         x, y = chest()
         seen_now = gui.pixels().astype(int)
         backdrop = seen_now[y, gui.viewport().x + 250]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from vitruvian.diffusion.attention import AttentionBank, attention_bank, with_reference
 from vitruvian.diffusion.denoiser import NoiseLevel, TextDenoiser, make_denoiser, view_chunks, with_guidance
@@ -141,3 +143,28 @@ def test_conditions_and_their_weights_matter(tiny: Prior) -> None:
 def test_bank_starts_off() -> None:
     assert AttentionBank().mode == "off"
     assert AttentionBank().tokens == {}
+
+
+def test_the_bank_keeps_fused_attention(tiny: Prior) -> None:
+    """Every self-attention still goes through torch's own, with the reference's tokens beside the view's."""
+    seen: list[tuple[int, int]] = []
+
+    class Look(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.nn.functional.scaled_dot_product_attention:
+                query, key = args[:2]
+                seen.append((query.shape[-2], key.shape[-2]))
+            return func(*args, **(kwargs or {}))
+
+    x_t, text = latents(), text_of(tiny, 2)
+    with Look():
+        evaluate(make_denoiser(tiny, {}, {}), x_t, text, view_chunks(VIEWS, 8, [1]))
+    plain = list(seen)
+    seen.clear()
+    with attention_bank(tiny.unet) as bank, Look():
+        evaluate(
+            with_reference(make_denoiser(tiny, {}, {}), bank, [1]), x_t, text, view_chunks(VIEWS, 8, [1])
+        )
+    assert len(seen) == len(plain) > 0
+    assert any(keys == 2 * queries for queries, keys in seen)
+    assert not any(keys == 2 * queries for queries, keys in plain)

@@ -283,3 +283,18 @@ def test_view_chunks_and_sizes_go_together(tiny: Prior) -> None:
     chunks = view_chunks(VIEWS, 4, [2])
     with_guidance(denoise, text, text, 3.0, chunks, size=ChunkSize("views", 3))(rand(VIEWS, 4, 8, 8), LEVEL)
     assert seen == [1, 3, 1]
+
+
+def test_an_autoencoder_that_overflows_half_precision_takes_bfloat16(tiny: Prior) -> None:
+    """SDXL's between steps; finished pictures are in single precision, whatever the family."""
+    seen: list[torch.dtype] = []
+    handle = tiny.vae.decoder.conv_in.register_forward_hook(lambda *call: seen.append(call[2].dtype))
+    latents = rand(1, 4, 8, 8)
+    half = replace(tiny, dtype=torch.float16)
+    try:
+        for prior in (half, replace(half, text_encoder_2=tiny.text_encoder)):
+            decode(prior, latents, quick=True)
+            decode(prior, latents)
+    finally:
+        handle.remove()
+    assert seen == [torch.float16, torch.float32, torch.bfloat16, torch.float32]

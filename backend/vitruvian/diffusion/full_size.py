@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.catalogue import BUNDLED
@@ -37,7 +36,7 @@ _VAE = {
     "sample_size": 512,
     "scaling_factor": 0.18215,
 }
-_TEXT = {
+_TEXT: dict[str, Any] = {
     "vocab_size": 49408,
     "hidden_size": 768,
     "intermediate_size": 3072,
@@ -71,7 +70,7 @@ def random_prior(family: str, device: torch.device, controls: tuple[str, ...] = 
         torch.set_default_dtype(precision)
         try:
             with torch.device(device):
-                module: nn.Module = kind(**config)
+                module = kind(**config)
         finally:
             torch.set_default_dtype(before)
         return module.to(memory_format=torch.channels_last).eval().requires_grad_(False)

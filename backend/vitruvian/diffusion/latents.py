@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -55,7 +56,7 @@ def decode(
 ) -> Float[Tensor, "N 3 H W"]:
     """RGB images in [0, 1] of scaled latents; everything else as for `encode`."""
     if tiny:
-        rough = prior.tiny_vae
+        rough: Any = prior.tiny_vae
         made = _through(latents, chunk, _precision(prior, quick), lambda x: rough.decode(x).sample)
         return (made / 2 + 0.5).clamp(0.0, 1.0)
     mean, scale = _normalisation(prior)

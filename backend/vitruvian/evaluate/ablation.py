@@ -27,14 +27,17 @@ class Ablation:
         return statistics.fmean(getattr(f, key) for f in self.figures)
 
 
-def variants() -> dict[str, MVHumanSettings]:
-    """The default, then the default with one device changed each."""
+def variants(prior: Prior) -> dict[str, MVHumanSettings]:
+    """The default, then the default with one device changed each; last, what makes guidance cheaper."""
     full = MVHumanSettings(seed=SEED)
     consistency = full.consistency or ConsistencySettings()
 
     def changed(**changes: object) -> MVHumanSettings:
         return replace(full, consistency=replace(consistency, **changes))  # pyright: ignore[reportArgumentType]
 
+    tiny = {
+        "round trip cancelled and tiny autoencoder": changed(cancel_round_trip=True, tiny=True, every_n=1),
+    }
     return {
         "full": full,
         "independent views": replace(full, consistency=None),
@@ -45,6 +48,8 @@ def variants() -> dict[str, MVHumanSettings]:
         "plain averaging (power 0)": changed(power_start=0.0, power_end=0.0),
         "pairwise neighbour warps": replace(full, fuser="neighbours"),
         "guided until 80 % of the steps": changed(end=0.8),
+        "round trip cancelled and every tenth step": changed(cancel_round_trip=True, tiny=False, every_n=10),
+        **(tiny if prior.tiny_vae is not None else {}),
     }
 
 
@@ -53,7 +58,7 @@ def ablate(prior: Prior, out: Path, report: Report, people: int = 2) -> list[Abl
     out.mkdir(parents=True, exist_ok=True)
     everyone = held_out_people(people, prior.image_size, FULL_RING)
     results: list[Ablation] = []
-    settings = variants()
+    settings = variants(prior)
     for index, (name, variant) in enumerate(settings.items()):
         report("ablation", index, len(settings))
         avatars = [make(person, prior, variant) for person in everyone]

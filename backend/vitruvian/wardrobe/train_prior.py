@@ -32,6 +32,8 @@ PRIOR_PARTS = (
     "controlnet_depth",
     "controlnet_normal",
 )
+EXTRA_PARTS = ("vae_tiny",)
+"""What a prior may have besides."""
 
 
 def train_prior(
@@ -154,7 +156,7 @@ def install_prior(source: Path, target: Path) -> int:
     fresh = target.with_name(target.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    for name in PRIOR_PARTS:
+    for name in (*PRIOR_PARTS, *(part for part in EXTRA_PARTS if (source / part).exists())):
         shutil.copytree(source / name, fresh / name)
     for name in PRIOR_FILES:
         shutil.copy(source / name, fresh / name)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 COLOURS = {"conditions": "tab:green", "sampling": "tab:blue", "fusion": "tab:orange"}
 MARKERS = {"views": "o", "pixels": "s", "texture": "^"}
 PANELS = (
-    ("seconds", False, "pixels of all views", "seconds (of a processor: all threads together)"),
+    ("seconds", False, "pixels of all views", "seconds"),
     ("memory_gb", False, "pixels of all views", "GB above the loaded model"),
-    ("seconds", True, "texels", "seconds (of a processor: all threads together)"),
+    ("seconds", True, "texels", "seconds"),
     ("memory_gb", True, "texels", "GB above the loaded model"),
 )
 

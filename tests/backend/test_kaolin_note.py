@@ -86,7 +86,7 @@ def test_generate_and_the_server_pass_it_on(monkeypatch: pytest.MonkeyPatch) -> 
 
     for module in (generation, painting):
         monkeypatch.setattr(module, "kaolin_note", lambda device: f"nothing for {device}")
-        monkeypatch.setattr(module, "load_prior", lambda *arguments: None)
+        monkeypatch.setattr(module, "load_prior", lambda *arguments, **options: None)
     monkeypatch.setattr(generation, "paint", avatar)
     job = GenerateJob("a woman in a red shirt", out=None, device="cpu")
     assert generation.run_job(job).report["notes"] == ["an earlier note", "nothing for cpu"]

@@ -18,6 +18,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from vitruvian.diffusion import rows
+
 CARD = torch.device("meta")
 _MAY_CROSS = ("aten._to_copy", "aten.copy_", "aten.index.", "aten.index_put", "aten._index_put")
 """Operations that may see both devices: copies, and indices on the processor."""
@@ -131,6 +133,8 @@ def pretend_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     """Such a device is there for the length of the block."""
     with monkeypatch.context() as patched, _Functions(), _Card():
         patched.setattr(torch, "autocast", lambda *arguments, **options: nullcontext())
+        # Indices are kept by device: those of this card are none for real tensors of the meta device.
+        patched.setattr(rows, "_rows_of", rows._rows_of.__wrapped__)
         yield CARD
 
 

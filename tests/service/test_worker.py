@@ -84,9 +84,9 @@ def test_the_image_model_is_loaded_once(tmp_path: Path, monkeypatch: pytest.Monk
     folder, loaded = str(build(tmp_path / "tiny")), []
     load = painting.load_prior
 
-    def counted(name: str, device: Any) -> Any:
+    def counted(name: str, device: Any, **options: Any) -> Any:
         loaded.append(name)
-        return load(name, device)
+        return load(name, device, **options)
 
     monkeypatch.setattr(painting, "load_prior", counted)
     painter = painting.Painter("cpu", {"tiny": folder, "same": folder})

@@ -17,6 +17,8 @@ from vitruvian.render.raster import rasterize
 from vitruvian.texture.fuse import TextureFuser
 from vitruvian.texture.neighbour import NeighbourWarpFuser
 from vitruvian.texture.overlap import find_overlap, overlap_psnr
+from vitruvian.texture.project import find_pixel_sightings, find_sightings, nearest_views
+from vitruvian.texture.surface import pixel_footprints, pyramid, surface_views
 from vitruvian.texture.texels import texel_map
 
 Scene = tuple[Mesh, CameraRig, GBuffer, Tensor]
@@ -144,3 +146,33 @@ def test_overlap_is_unknown_where_there_is_none() -> None:
     rig = ring_rig(count=2)
     overlap = find_overlap(mesh, rig, rasterize(mesh, rig))
     assert math.isnan(overlap_psnr(torch.zeros(2, 3, 96, 96), overlap))
+
+
+def test_pixels_asked_by_view_are_the_pixels_asked_together(scene: Scene) -> None:
+    mesh, rig, gbuffer, _ = scene
+    chain = pyramid(surface_views(mesh, rig, gbuffer))
+    mask, footprint = gbuffer.mask, pixel_footprints(chain[0])
+    by_view = find_pixel_sightings(chain, mask, footprint, cubic=True)
+    together = find_sightings(
+        chain[0].position[mask], chain[0].normal[mask], chain, footprint[mask], cubic=True
+    )
+    for name, value in vars(together).items():
+        assert torch.equal(torch.as_tensor(getattr(by_view, name)), torch.as_tensor(value)), name
+
+
+def test_with_many_views_each_asks_those_that_look_its_way(scene: Scene) -> None:
+    mesh, rig, gbuffer, _ = scene
+    asked = nearest_views(rig, 4)
+    forward = rig.T_world_cam[:, :3, 2]
+    for view, chosen in enumerate(asked):
+        assert view in chosen
+        assert chosen == sorted(chosen)
+        worst = min(float(forward[view] @ forward[other]) for other in chosen)
+        others = [float(forward[view] @ forward[o]) for o in range(len(rig)) if o not in chosen]
+        assert worst >= max(others) - 1e-5
+    chain = pyramid(surface_views(mesh, rig, gbuffer))
+    found = find_pixel_sightings(chain, gbuffer.mask, pixel_footprints(chain[0]), nearest=4)
+    owner = gbuffer.mask.reshape(-1).nonzero().squeeze(1) // gbuffer.mask[0].numel()
+    pairs = set(zip(owner[found.point].tolist(), found.view.tolist(), strict=True))
+    assert pairs <= {(view, other) for view, chosen in enumerate(asked) for other in chosen}
+    assert {(view, view) for view in range(len(rig))} <= pairs

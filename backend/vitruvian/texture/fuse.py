@@ -14,7 +14,7 @@ from vitruvian.render.texturing import render_texture
 from vitruvian.texture.bake import Bake
 from vitruvian.texture.blend import Gather, Shares
 from vitruvian.texture.fill import PADDING, fill_holes, pad_islands, smooth_seams
-from vitruvian.texture.project import find_sightings
+from vitruvian.texture.project import find_pixel_sightings
 from vitruvian.texture.surface import (
     flatten_pyramid,
     pixel_footprints,
@@ -43,13 +43,7 @@ class TextureFuser:
         self._mask = gbuffer.mask
         views = self._chain[0]
         footprint = pixel_footprints(views)
-        self._sightings = find_sightings(
-            views.position[self._mask],
-            views.normal[self._mask],
-            self._chain,
-            footprint[self._mask],
-            cubic=True,
-        )
+        self._sightings = find_pixel_sightings(self._chain, self._mask, footprint, cubic=True)
         self._shares = Shares(self._sightings, rig)
         self._gather = Gather(self._sightings, self._chain)
         self._support = torch.zeros(self._mask.shape, dtype=torch.long, device=self._mask.device)

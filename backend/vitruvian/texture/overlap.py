@@ -12,7 +12,7 @@ from torch import Tensor
 from vitruvian.core.camera import CameraRig
 from vitruvian.core.images import GBuffer
 from vitruvian.core.mesh import Mesh
-from vitruvian.texture.project import find_sightings
+from vitruvian.texture.project import find_pixel_sightings
 from vitruvian.texture.surface import SurfaceViews, flatten_pyramid, pixel_footprints, pyramid, surface_views
 
 WELL_SEEN = 0.35
@@ -35,15 +35,17 @@ class Overlap:
 
 @torch.no_grad()
 def find_overlap(mesh: Mesh, rig: CameraRig, gbuffer: GBuffer) -> Overlap:
-    """All pairs (pixel, other view) that see the same point with a cosine above `WELL_SEEN` on both sides.
+    """Pairs (pixel, other view) that see the same point with a cosine above `WELL_SEEN` on both sides: all of
+    them up to 16 views, of more those that look most nearly the same way (`project.find_pixel_sightings`).
 
     A pixel of a distant view is compared with the mean of a close-up's pixels below it; the reverse, a
     close-up's pixel against a coarser one, is left out, for its detail cannot be there.
     """
     chain = pyramid(surface_views(mesh, rig, gbuffer))
     views, mask = chain[0], gbuffer.mask
-    footprint = pixel_footprints(views)[mask]
-    sightings = find_sightings(views.position[mask], views.normal[mask], chain, footprint)
+    footprints = pixel_footprints(views)
+    sightings = find_pixel_sightings(chain, mask, footprints)
+    footprint = footprints[mask]
     owner = mask.reshape(-1).nonzero().squeeze(1)
     own_view = torch.div(owner, mask[0].numel(), rounding_mode="floor")[sightings.point]
     good = (sightings.cosine > WELL_SEEN) & (sightings.clear > CLEAR)

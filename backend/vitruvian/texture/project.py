@@ -8,13 +8,14 @@ cut at grazing angles, close-ups before full-body views with feathered borders.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vitruvian.core.camera import ViewKind, project
+from vitruvian.core.camera import CameraRig, ViewKind, project
 from vitruvian.texture.surface import SurfaceViews, pixels_per_metre, purity, towards_camera
 from vitruvian.texture.taps import bilinear_taps, cubic_taps
 
@@ -26,6 +27,8 @@ POOR = 1e-4
 """Weight that an untrustworthy sample keeps, so that it serves where there is no better one."""
 SAME_SIDE = 0.2
 """Smallest cosine between a point's normal and that of the pixel that may show it."""
+NEAREST = 16
+"""Views in which the surface behind a view's pixels is looked for: all of the default rig."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ def find_sightings(
     chain: list[SurfaceViews],
     footprint: Float[Tensor, "P"] | None = None,
     cubic: bool = False,
+    among: Sequence[int] | None = None,
 ) -> Sightings:
     """Every view that sees each point, with the pixels to read.
 
@@ -61,9 +65,10 @@ def find_sightings(
         chain: the views, from `pyramid`.
         footprint: the point's size in metres; a coarser level is read where it spans several pixels.
         cubic: read sixteen pixels instead of four where all are the surface's own; blurs less.
+        among: the views that are asked; None asks all.
     """
     found = []
-    for view in range(len(chain[0].rig)):
+    for view in range(len(chain[0].rig)) if among is None else among:
         facing = _facing(points, normals, chain[0], view)
         size = footprint[facing.point] * facing.density if footprint is not None else facing.density * 0.0
         wanted = torch.log2(size.clamp_min(1e-6)).round().clamp(0, len(chain) - 1)
@@ -75,6 +80,48 @@ def find_sightings(
     columns = [torch.cat(column) for column in zip(*found, strict=True)]
     order = torch.argsort(columns[0], stable=True)
     return Sightings(len(points), *(column[order] for column in columns))
+
+
+def find_pixel_sightings(
+    chain: list[SurfaceViews],
+    mask: Bool[Tensor, "N H W"],
+    footprint: Float[Tensor, "N H W"],
+    cubic: bool = False,
+    nearest: int = NEAREST,
+) -> Sightings:
+    """For the surface behind every pixel of `mask`, in its order: which views see it.
+
+    Each view's pixels are looked for in the `nearest` views that look most nearly the same way, itself among
+    them: with all views, time and memory would grow with the square of their number, and one that looks
+    another way sees little of the same and counts for less.
+    """
+    views = chain[0]
+    parts = [
+        find_sightings(
+            views.position[view][here],
+            views.normal[view][here],
+            chain,
+            footprint[view][here],
+            cubic,
+            among,
+        )
+        for view, (here, among) in enumerate(zip(mask, nearest_views(views.rig, nearest), strict=True))
+    ]
+    counts = [part.points for part in parts]
+    starts = [sum(counts[:i]) for i in range(len(counts))]
+    points = torch.cat([part.point + start for part, start in zip(parts, starts, strict=True)])
+    names = ("view", "taps", "tap_weights", "cosine", "clear", "density")
+    columns = (torch.cat([getattr(part, name) for part in parts]) for name in names)
+    return Sightings(sum(counts), points, *columns)
+
+
+def nearest_views(rig: CameraRig, count: int) -> list[list[int]]:
+    """For each view, itself and the others that look most nearly the same way, at most `count`, in order."""
+    forward = rig.T_world_cam[:, :3, 2]
+    alike = (forward @ forward.T).cpu()
+    alike.fill_diagonal_(2.0)
+    order = alike.argsort(dim=1, descending=True, stable=True)[:, :count]
+    return [sorted(row) for row in order.tolist()]
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,8 @@ def test_a_texture_too_fine_for_the_picture_is_averaged_as_many_rays_would() -> 
         slow = torch.nn.functional.avg_pool2d(render_texture(mesh, fine, albedo), 12)
         inside = -torch.nn.functional.max_pool2d(-gbuffer.mask.float(), 3, 1, 1) > 0
         error = (render_texture(mesh, gbuffer, albedo) - slow).square().mean(1)[inside].mean()
+        assert mesh.uv_faces is not None
+        assert mesh.uvs is not None
         uv = interpolate(gbuffer, mesh.uv_faces, mesh.uvs)
         at_a_point = (sample_texture(albedo, uv) - slow).square().mean(1)[inside].mean()
         assert error < 0.25 * at_a_point, distance

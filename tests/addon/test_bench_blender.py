@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from blender_process import ENVIRONMENTS, ROOT, needs_bpy
 
 from vitruvian.cli.app import run
-from vitruvian.cli.bench_blender import blender_command
+from vitruvian.cli.bench_blender import blender_command, newest_extension
 from vitruvian.service.bench_blender import BlenderJob, bench_blender, module_command
 
 
@@ -21,6 +22,15 @@ def test_what_is_started(tmp_path: Path) -> None:
     script = ROOT / "blender_addon" / "bench_in_module.py"
     assert blender_command(None, here, extension) == [str(here), str(script), str(extension)]
     assert script.is_file()
+
+
+def test_the_zip_for_every_platform_is_taken(tmp_path: Path) -> None:
+    assert newest_extension(tmp_path) is None
+    for age, name in enumerate(("0.1.0-macos_x64", "0.2.0", "0.1.0", "0.2.0-linux_x64")):
+        path = tmp_path / f"vitruvian-{name}.zip"
+        path.touch()
+        os.utime(path, (1000 - age, 1000 - age))
+    assert newest_extension(tmp_path) == tmp_path / "vitruvian-0.2.0.zip"
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,15 @@ def blender_command(blender: Path | None, python: Path | None, extension: Path |
     python = python or addon.parent / ".venv-blender" / "bin" / "python"
     check_program("python", python)
     if extension is None:
-        made = (addon.parent / "dist").glob("vitruvian-*[0-9].zip")
-        extension = max(made, key=lambda path: path.stat().st_mtime, default=None)
+        extension = newest_extension(addon.parent / "dist")
     if extension is None:
         raise UserError("extension", "dist", "has no zip of the extension", "Make it with `make addon`")
     if not extension.is_file():
         raise UserError("extension", str(extension), "is not a file", "Make it with `make addon`")
     return module_command(python, addon, extension)
+
+
+def newest_extension(folder: Path) -> Path | None:
+    """The zip for every platform that was made last; those for one name it after the version."""
+    made = (path for path in folder.glob("vitruvian-*.zip") if path.stem.count("-") == 1)
+    return max(made, key=lambda path: path.stat().st_mtime, default=None)

@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from vitruvian.core.errors import UserError
-from vitruvian.diffusion.mini_model import MiniShape, load_vae, save_part
+from vitruvian.diffusion.mini_model import MiniShape, save_part
 from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
 from vitruvian.wardrobe.train_vae import (
     CROP,
     CROPS,
     LATENT_NOISE,
     compare,
+    finished_vae,
     picture_batches,
     picture_pools,
     weighted_errors,
@@ -46,11 +46,8 @@ def train_decoder(
     Raises:
         UserError: there is no autoencoder, or there are no pictures.
     """
-    if not (out / "prior" / "vae").is_dir():
-        raise UserError("out", str(out), "has no prior/vae", "Run --part vae first")
     place = torch.device(device)
-    vae: Any = load_vae(out / "prior" / "vae")
-    vae.to(place, memory_format=torch.channels_last).train()
+    vae = finished_vae(out, place).train()
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
     pool, held_out = picture_pools(out)

@@ -16,10 +16,17 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from vitruvian.core.errors import UserError
-from vitruvian.diffusion.mini_model import MiniShape, build_tiny_vae, load_vae, save_part
+from vitruvian.diffusion.mini_model import MiniShape, build_tiny_vae, save_part
 from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
-from vitruvian.wardrobe.train_vae import CROP, CROPS, picture_batches, picture_pools, psnr, weighted_errors
+from vitruvian.wardrobe.train_vae import (
+    CROP,
+    CROPS,
+    finished_vae,
+    picture_batches,
+    picture_pools,
+    psnr,
+    weighted_errors,
+)
 from vitruvian.wardrobe.training import Budget, Log, Rhythm, Task, autocast, save_sheet, train
 
 SQUARED = 3.0
@@ -47,12 +54,9 @@ def train_tiny(
     Raises:
         UserError: there is no autoencoder, or there are no pictures.
     """
-    if not (out / "prior" / "vae").is_dir():
-        raise UserError("out", str(out), "has no prior/vae", "Run --part vae first")
     torch.manual_seed(seed)
     place = torch.device(device)
-    teacher: Any = load_vae(out / "prior" / "vae")
-    teacher.to(place, memory_format=torch.channels_last).eval().requires_grad_(False)
+    teacher = finished_vae(out, place).eval().requires_grad_(False)
     tiny: Any = build_tiny_vae(shape)
     tiny.to(place, memory_format=torch.channels_last)
     pool, held_out = picture_pools(out)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from vitruvian.core.errors import UserError
 from vitruvian.diffusion.colour_start import start_from_colours
-from vitruvian.diffusion.mini_model import MiniShape, build_vae, fold_normalisation, save_part
+from vitruvian.diffusion.mini_model import MiniShape, build_vae, fold_normalisation, load_vae, save_part
 from vitruvian.wardrobe.checkpoints import MovingAverage, Progress
 from vitruvian.wardrobe.dataset import load_painted, painted_paths, random_crops
 from vitruvian.wardrobe.training import (
@@ -87,6 +87,18 @@ def picture_pools(out: Path) -> tuple[PicturePool, PicturePool]:
                 "data", str(pool.folder), "holds no painted pictures", "Run train-prior --part data first"
             )
     return pools
+
+
+def finished_vae(out: Path, place: torch.device) -> Any:
+    """The autoencoder of `OUT/prior/vae`, on `place`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not (out / "prior" / "vae").is_dir():
+        raise UserError("out", str(out), "has no prior/vae", "Run --part vae first")
+    vae: Any = load_vae(out / "prior" / "vae")
+    return vae.to(place, memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
